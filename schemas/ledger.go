@@ -1,0 +1,73 @@
+package schemas
+
+// HoldCode says why a submission is held. Each has a public explanation.
+type HoldCode string
+
+// The reasons for holds.
+const (
+	HoldIdentity   HoldCode = "identity-broken"
+	HoldRegistered HoldCode = "ballots-over-registered"
+	HoldLowered    HoldCode = "count-lowered"
+	HoldMissing    HoldCode = "contest-missing"
+	HoldConflict   HoldCode = "revision-conflict"
+	HoldPoison     HoldCode = "poison"
+)
+
+// HoldCodes lists all reasons, for metrics and pages.
+var HoldCodes = []HoldCode{HoldIdentity, HoldRegistered, HoldLowered, HoldMissing, HoldConflict, HoldPoison}
+
+// Explanation is the public sentence for the reason.
+func (c HoldCode) Explanation() string {
+	switch c {
+	case HoldIdentity:
+		return "Votes, undervotes and overvotes do not add up to the ballots cast."
+	case HoldRegistered:
+		return "More ballots than registered voters."
+	case HoldLowered:
+		return "A count is lower than before, and the submission is not a correction."
+	case HoldMissing:
+		return "A contest that was reported before is missing."
+	case HoldConflict:
+		return "The same revision arrived before with other contents."
+	case HoldPoison:
+		return "The record could not be read after it was accepted."
+	}
+	return string(c)
+}
+
+// EntryKind says what became of a submission.
+type EntryKind string
+
+// The kinds of ledger entries.
+const (
+	EntryCounted    EntryKind = "counted"    // replaces the unit's numbers
+	EntrySuperseded EntryKind = "superseded" // fine, but a later revision already counts
+	EntryHeld       EntryKind = "held"       // changes no number; Hold says why
+)
+
+// Entry is one line of a partition's ledger. Seq counts a partition's entries
+// densely from 1; nothing in an entry ever changes.
+type Entry struct {
+	Partition Partition
+	Seq       uint64
+	Kind      EntryKind
+	Hold      HoldCode // for EntryHeld
+	Unit      UnitID   // empty for poison that names no unit
+	Revision  Revision
+	Digest    Digest     // of the body
+	At        Checkpoint // where its exact bytes lie in the stream
+}
+
+// SubmissionState is what a submitter is told of one revision.
+type SubmissionState struct {
+	Unit     UnitID   `json:"unit"`
+	Revision Revision `json:"revision"`
+	Digest   Digest   `json:"sha256"`
+	// State is received (durable, not yet looked at), counted, superseded or held.
+	State  string   `json:"state"`
+	Hold   HoldCode `json:"hold,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+}
+
+// StateReceived is the state before aggregation.
+const StateReceived = "received"

@@ -1,0 +1,115 @@
+package schemas
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// A document is NDJSON: lines sorted by their bytes, one for each (contest,
+// unit), where the unit is a county, a state or the whole election. A line
+// begins with the two, so the bytes up to the end of the unit are its key:
+//
+//	{"contest":"president","unit":"leon","reporting":12,"units":156,
+//	 "votes":{"smith":[4,0,9],"jones":[1,0,2]},"undervotes":[0,0,0],"overvotes":[0,0,0]}
+//
+// (in one line). Arrays follow the count types of the definition. The same
+// (contest, county) line stands in the contest's document and in the county's.
+
+// Line is a document line, read. Programs that watch use it; the publisher
+// writes lines with AppendLine.
+type Line struct {
+	Contest    ContestID               `json:"contest"`
+	Unit       string                  `json:"unit"`
+	Reporting  int64                   `json:"reporting"`
+	Units      int64                   `json:"units"`
+	Votes      map[SelectionID][]int64 `json:"votes"`
+	Undervotes []int64                 `json:"undervotes,omitempty"`
+	Overvotes  []int64                 `json:"overvotes,omitempty"`
+}
+
+// ParseLine reads one document line.
+func ParseLine(b []byte) (*Line, error) {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	l := new(Line)
+	if err := dec.Decode(l); err != nil {
+		return nil, fmt.Errorf("reading document line: %w", err)
+	}
+	return l, nil
+}
+
+const (
+	lineStart = `{"contest":"`
+	lineUnit  = `","unit":"`
+)
+
+// LineKey is the part of a line that names its contest and unit, aliasing
+// line. It fails on bytes that are no document line.
+func LineKey(line []byte) ([]byte, error) {
+	if rest, ok := bytes.CutPrefix(line, []byte(lineStart)); ok {
+		if i := bytes.IndexByte(rest, '"'); i >= 0 {
+			if unit, ok := bytes.CutPrefix(rest[i:], []byte(lineUnit)); ok {
+				if j := bytes.IndexByte(unit, '"'); j >= 0 {
+					return line[:len(line)-len(unit)+j+1], nil
+				}
+			}
+		}
+	}
+	return nil, fmt.Errorf("document line: want one that starts with contest and unit")
+}
+
+// AppendLine appends the line of one section of a row of tallies, with its
+// newline. The row's cells at s.Offset are those of s; units is the number of
+// units that vote on the contest within the named place.
+func (e *Election) AppendLine(dst []byte, s *Section, place CountyID, units int64, row []int64) []byte {
+	types := e.Types()
+	cells := row[s.Offset:]
+	dst = append(dst, lineStart...)
+	dst = append(dst, e.ContestID(s.Contest)...)
+	dst = append(dst, lineUnit...)
+	dst = append(dst, place...)
+	dst = append(dst, `","reporting":`...)
+	dst = strconv.AppendInt(dst, cells[0], 10)
+	dst = append(dst, `,"units":`...)
+	dst = strconv.AppendInt(dst, units, 10)
+	dst = append(dst, `,"votes":{`...)
+	cells = cells[1:]
+	for i := range int(s.Selections) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '"')
+		dst = append(dst, e.selectionID(s.Contest, i)...)
+		dst = append(dst, `":`...)
+		dst = appendCells(dst, cells[:types])
+		cells = cells[types:]
+	}
+	dst = append(dst, '}')
+	if s.Residuals {
+		dst = append(dst, `,"undervotes":`...)
+		dst = appendCells(dst, cells[:types])
+		dst = append(dst, `,"overvotes":`...)
+		dst = appendCells(dst, cells[types:2*types])
+	}
+	return append(dst, "}\n"...)
+}
+
+func (e *Election) selectionID(c ContestIndex, i int) SelectionID {
+	if c == BallotsIndex {
+		return Ballots
+	}
+	return e.Definition.Contests[c].Selections[i].ID
+}
+
+func appendCells(dst []byte, cells []int64) []byte {
+	dst = append(dst, '[')
+	for i, n := range cells {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, n, 10)
+	}
+	return append(dst, ']')
+}
