@@ -116,12 +116,15 @@ func (s *Signature) parse(line []byte) error {
 	if !ok || len(name) == 0 {
 		return fmt.Errorf("want a key name and base64")
 	}
-	var raw [4 + ed25519.SignatureSize]byte
-	if base64.StdEncoding.EncodedLen(len(raw)) != len(text) {
-		return fmt.Errorf("want %d bytes in base64", len(raw))
+	const size = 4 + ed25519.SignatureSize
+	// One byte more than wanted: text without padding decodes to that, and
+	// Decode panics where its room ends.
+	var raw [size + 1]byte
+	if base64.StdEncoding.EncodedLen(size) != len(text) {
+		return fmt.Errorf("want %d bytes in base64", size)
 	}
-	if n, err := base64.StdEncoding.Strict().Decode(raw[:], text); err != nil || n != len(raw) {
-		return fmt.Errorf("want %d bytes in base64", len(raw))
+	if n, err := base64.StdEncoding.Strict().Decode(raw[:], text); err != nil || n != size {
+		return fmt.Errorf("want %d bytes in base64", size)
 	}
 	s.Name, s.Hash = name, binary.BigEndian.Uint32(raw[:])
 	copy(s.Sig[:], raw[4:])
