@@ -1,0 +1,130 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"tallystream/schemas"
+)
+
+// fileVersion is the version of the tables, in PRAGMA user_version.
+const fileVersion = 1
+
+// tables of the file. Identifiers are spelled out, so that a person with the
+// sqlite3 shell can read it.
+const tables = `
+CREATE TABLE election(id TEXT PRIMARY KEY, definition BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE head(
+	partition  INTEGER PRIMARY KEY,
+	checkpoint INTEGER NOT NULL,
+	size       INTEGER NOT NULL,
+	epoch      INTEGER NOT NULL
+) STRICT;
+CREATE TABLE entry(
+	partition INTEGER NOT NULL,
+	seq       INTEGER NOT NULL,
+	kind      TEXT NOT NULL,
+	hold      TEXT NOT NULL,
+	unit      TEXT NOT NULL,
+	revision  INTEGER NOT NULL,
+	digest    BLOB NOT NULL,
+	at        INTEGER NOT NULL,
+	PRIMARY KEY(partition, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX entry_unit ON entry(unit, revision);
+CREATE TABLE county(id TEXT PRIMARY KEY, tally BLOB NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+// prepareFile creates the tables if there are none, and checks that they are
+// those of e. Several processes may do so at once.
+func prepareFile(path string, e *schemas.Election, page int) error {
+	deadline := time.Now().Add(busyTimeout)
+	for {
+		err := tryPrepareFile(path, e, page)
+		// Turning a new file into WAL mode does not wait for other processes
+		// that do the same, whatever the busy timeout.
+		if code := sqlite.ErrCode(err).ToPrimary(); err == nil || code != sqlite.ResultBusy || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func tryPrepareFile(path string, e *schemas.Election, page int) (err error) {
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	c.SetBusyTimeout(busyTimeout)
+	if err := pragmas(c, "page_size="+strconv.Itoa(page), "journal_mode=WAL", "synchronous=FULL"); err != nil {
+		return err
+	}
+	return inTransaction(c, func() error {
+		version, err := oneInteger(c, "PRAGMA user_version")
+		if err != nil {
+			return err
+		}
+		switch version {
+		case 0:
+			return createTables(c, e)
+		case fileVersion:
+			return checkElection(c, e)
+		}
+		return fmt.Errorf("file version is %d, this program knows %d", version, fileVersion)
+	})
+}
+
+func inTransaction(c *sqlite.Conn, fn func() error) (err error) {
+	end, err := sqlitex.ImmediateTransaction(c)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	return fn()
+}
+
+func oneInteger(c *sqlite.Conn, query string) (n int64, err error) {
+	err = sqlitex.ExecuteTransient(c, query, &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+		n = s.ColumnInt64(0)
+		return nil
+	}})
+	return n, err
+}
+
+func createTables(c *sqlite.Conn, e *schemas.Election) error {
+	if err := sqlitex.ExecuteScript(c, tables, nil); err != nil {
+		return fmt.Errorf("creating tables: %w", err)
+	}
+	err := sqlitex.Execute(c, "INSERT INTO election(id, definition) VALUES (?, ?)",
+		&sqlitex.ExecOptions{Args: []any{string(e.Definition.Election), e.Hash[:]}})
+	if err != nil {
+		return fmt.Errorf("naming the election: %w", err)
+	}
+	for p := range e.Definition.Partitions {
+		if err := sqlitex.Execute(c, "INSERT INTO head VALUES (?, 0, 0, 0)", &sqlitex.ExecOptions{Args: []any{p}}); err != nil {
+			return fmt.Errorf("creating head of partition %d: %w", p, err)
+		}
+	}
+	return pragmas(c, "user_version="+strconv.Itoa(fileVersion))
+}
+
+func checkElection(c *sqlite.Conn, e *schemas.Election) error {
+	found := ErrElection
+	err := sqlitex.Execute(c, "SELECT id, definition FROM election", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+		var d schemas.Digest
+		s.ColumnBytes(1, d[:])
+		if s.ColumnText(0) == string(e.Definition.Election) && d == e.Hash {
+			found = nil
+		} else {
+			found = fmt.Errorf("%w: %s with hash %s", ErrElection, s.ColumnText(0), d)
+		}
+		return nil
+	}})
+	return errors.Join(err, found)
+}
