@@ -1,6 +1,9 @@
 package schemas
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // FieldError says which field of what was sent is wrong, as a JSON Pointer
 // (RFC 6901; "/envelope/..." for the note around the body), and what was
@@ -63,3 +66,11 @@ const problemBase = "tag:tallystream,2026:problem:"
 
 // URI is the type of the problem.
 func (c ProblemCode) URI() string { return problemBase + string(c) }
+
+// Code is the code in the problem's type; empty if the type is not ours.
+func (p *Problem) Code() ProblemCode {
+	if code, ok := strings.CutPrefix(p.Type, problemBase); ok {
+		return ProblemCode(code)
+	}
+	return ""
+}

@@ -1,0 +1,270 @@
+// Package client sends signed submissions and brings back their receipts.
+//
+// Invariant: Send returns a receipt only if its signature verifies and it names
+// exactly the bytes that were sent. Sending the same envelope again is always
+// safe: it is counted once, and its receipt is the same.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"tallystream/schemas"
+)
+
+// Defaults of Config.
+const (
+	DefaultAttempts = 10
+	DefaultFirst    = 200 * time.Millisecond
+	DefaultMost     = 10 * time.Second
+	DefaultTimeout  = 15 * time.Second
+	// longestRetryAfter bounds what a server may ask for.
+	longestRetryAfter = 2 * time.Minute
+	// maxAnswer is above any receipt and any problem.
+	maxAnswer = 64 << 10
+)
+
+const (
+	submissionsPath     = "/v1/submissions"
+	keyPath             = "/v1/key"
+	submissionMediaType = "application/vnd.tallystream.submission"
+)
+
+// Config says where to send and how patiently.
+type Config struct {
+	// URL of the service, without a path: "https://submit.example.org".
+	URL string
+	// Verifier checks receipts.
+	Verifier note.Verifier
+	// HTTP defaults to a client of its own with DefaultTimeout a request.
+	HTTP *http.Client
+	// Attempts in all; default DefaultAttempts. The context bounds them too.
+	Attempts int
+	// First is the longest wait before the second attempt; each further one
+	// may be twice as long, up to Most. The wait itself is random between
+	// nothing and that ("full jitter"), so that a thousand clients which failed
+	// together do not come back together. Retry-After is waited for besides.
+	First, Most time.Duration
+	// Jitter returns a random wait below its argument; default math/rand/v2.
+	Jitter func(time.Duration) time.Duration
+}
+
+// Client sends submissions. It is safe for concurrent use.
+type Client struct{ cfg Config }
+
+// Receipt is a checked receipt.
+type Receipt struct {
+	schemas.Receipt
+	Note     []byte // its exact bytes: what to keep
+	Attempts int
+}
+
+// RefusedError is a final answer: sending the same bytes again will not help.
+type RefusedError struct{ Problem schemas.Problem }
+
+func (e *RefusedError) Error() string {
+	p := &e.Problem
+	var s strings.Builder
+	fmt.Fprintf(&s, "refused (%d", p.Status)
+	if code := p.Code(); code != "" {
+		fmt.Fprintf(&s, ", %s", code)
+	}
+	fmt.Fprintf(&s, "): %s", p.Title)
+	if p.Field != "" {
+		fmt.Fprintf(&s, " %s:", p.Field)
+	}
+	if p.Detail != "" {
+		s.WriteString(" " + p.Detail)
+	}
+	return s.String()
+}
+
+// GaveUpError means that no final answer came: the submission may or may not
+// be stored. Send it again later.
+type GaveUpError struct {
+	Attempts int
+	Last     error // a network error, a *RefusedError that may pass, or a bad receipt
+}
+
+func (e *GaveUpError) Error() string {
+	return fmt.Sprintf("gave up after %d attempts: %v", e.Attempts, e.Last)
+}
+
+// Unwrap returns the last attempt's error.
+func (e *GaveUpError) Unwrap() error { return e.Last }
+
+// ErrReceipt means that an answer looked like success but was no receipt for
+// what was sent. Nothing may be taken as promised.
+var ErrReceipt = errors.New("the answer is not a receipt for this submission")
+
+// New checks cfg and returns a Client.
+func New(cfg Config) (*Client, error) {
+	if cfg.URL == "" || cfg.Verifier == nil {
+		return nil, errors.New("submission client: URL and verifier are required")
+	}
+	cfg.URL = strings.TrimSuffix(cfg.URL, "/")
+	if cfg.HTTP == nil {
+		cfg.HTTP = &http.Client{Timeout: DefaultTimeout}
+	}
+	if cfg.Attempts <= 0 {
+		cfg.Attempts = DefaultAttempts
+	}
+	if cfg.First <= 0 {
+		cfg.First = DefaultFirst
+	}
+	if cfg.Most <= 0 {
+		cfg.Most = DefaultMost
+	}
+	if cfg.Jitter == nil {
+		cfg.Jitter = func(d time.Duration) time.Duration { return rand.N(d) }
+	}
+	return &Client{cfg: cfg}, nil
+}
+
+// Send sends an envelope until it has a receipt, a final refusal
+// (*RefusedError) or no patience left (*GaveUpError).
+func (c *Client) Send(ctx context.Context, envelope []byte) (*Receipt, error) {
+	var v schemas.Envelope
+	if err := v.Parse(envelope); err != nil {
+		return nil, fmt.Errorf("sending submission: %w", err)
+	}
+	for attempt := 1; ; attempt++ {
+		receipt, after, err := c.try(ctx, envelope, &v)
+		if err == nil {
+			receipt.Attempts = attempt
+			return receipt, nil
+		}
+		if after < 0 {
+			return nil, err
+		}
+		if attempt >= c.cfg.Attempts || !sleep(ctx, after+c.backoff(attempt)) {
+			return nil, &GaveUpError{Attempts: attempt, Last: err}
+		}
+	}
+}
+
+// backoff is the random wait after the given attempt.
+func (c *Client) backoff(attempt int) time.Duration {
+	longest := c.cfg.Most
+	if shift := attempt - 1; shift < 20 && c.cfg.First<<shift < longest {
+		longest = c.cfg.First << shift
+	}
+	return c.cfg.Jitter(longest)
+}
+
+// sleep reports whether d passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// final as a wait means: do not try again.
+const final = time.Duration(-1)
+
+// try sends once. After an error it returns how long the server wants us to
+// wait at least, or final.
+func (c *Client) try(ctx context.Context, envelope []byte, v *schemas.Envelope) (*Receipt, time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL+submissionsPath, bytes.NewReader(envelope))
+	if err != nil {
+		return nil, final, fmt.Errorf("sending submission: %w", err)
+	}
+	req.Header.Set("Content-Type", submissionMediaType)
+	res, err := c.cfg.HTTP.Do(req)
+	if err != nil {
+		return nil, 0, fmt.Errorf("sending submission: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the answer: %w", err)
+	}
+	if res.StatusCode == http.StatusOK {
+		receipt, err := c.open(body, v)
+		return receipt, 0, err
+	}
+	return nil, retryAfter(res), &RefusedError{Problem: problemOf(res, body)}
+}
+
+// open checks that body is the receipt for v. A captive portal answers 200 too:
+// that is no reason to believe it, nor to give up.
+func (c *Client) open(body []byte, v *schemas.Envelope) (*Receipt, error) {
+	r, err := schemas.OpenReceipt(body, c.cfg.Verifier)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+	}
+	if r.Origin != string(v.Origin) || string(r.Unit) != string(v.Unit) || r.Revision != v.Revision || r.Digest != v.Digest {
+		return nil, fmt.Errorf("%w: it is for %s revision %s", ErrReceipt, r.Unit, r.Revision)
+	}
+	return &Receipt{Receipt: *r, Note: body}, nil
+}
+
+// retryAfter is the wait that a refusal asks for, or final.
+func retryAfter(res *http.Response) time.Duration {
+	switch res.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	default:
+		return final
+	}
+	seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 31)
+	if err != nil { // absent, or a date, which our service never sends
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, longestRetryAfter)
+}
+
+// problemOf reads a problem, or makes one of an answer that has none (a proxy's).
+func problemOf(res *http.Response, body []byte) schemas.Problem {
+	var p schemas.Problem
+	if media, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";"); media == schemas.ProblemMediaTypeName {
+		if err := json.Unmarshal(body, &p); err == nil {
+			p.Status = res.StatusCode
+			return p
+		}
+	}
+	return schemas.Problem{Type: "about:blank", Title: http.StatusText(res.StatusCode), Status: res.StatusCode}
+}
+
+// FetchKey asks a service for the verifier key of its receipts. It is as
+// trustworthy as the connection: compare it with one from the election
+// authority, and keep it.
+func FetchKey(ctx context.Context, hc *http.Client, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+keyPath, nil)
+	if err != nil {
+		return "", fmt.Errorf("fetching the receipt key: %w", err)
+	}
+	res, err := hc.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("fetching the receipt key: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return "", fmt.Errorf("fetching the receipt key: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("fetching the receipt key: status %d", res.StatusCode)
+	}
+	key := strings.TrimSpace(string(body))
+	if _, err := note.NewVerifier(key); err != nil {
+		return "", fmt.Errorf("fetching the receipt key: %w", err)
+	}
+	return key, nil
+}
