@@ -1,6 +1,7 @@
 package service
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 //
 //	definition.json  roster.json
 //	keys/ingest.key  keys/publish.key   (private, mode 0600)
+//	keys/ingest.pub  keys/publish.pub   (their verifier keys)
 //	stream.db  ledger.db
 type Data struct{ Dir string }
 
@@ -98,14 +100,34 @@ func (d Data) Signer(service string) (note.Signer, error) {
 	return s, nil
 }
 
-// WriteKey stores the private key of a service for its owner only.
-func (d Data) WriteKey(service, key string) error {
-	path := d.KeyPath(service)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+// VerifierKey reads the public half of a service's key.
+func (d Data) VerifierKey(service string) (string, error) {
+	b, err := os.ReadFile(d.verifierPath(service))
+	if err != nil {
+		return "", fmt.Errorf("reading the verifier key of %s: %w", service, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func (d Data) verifierPath(service string) string {
+	return filepath.Join(d.Dir, "keys", service+".pub")
+}
+
+// NewKey makes a key pair for a service, named after the election's origin, and
+// stores it: the private half for its owner only.
+func (d Data) NewKey(service, origin string) error {
+	private, public, err := note.GenerateKey(rand.Reader, origin+"/"+service)
+	if err != nil {
+		return fmt.Errorf("making the key of %s: %w", service, err)
+	}
+	if err := os.MkdirAll(filepath.Join(d.Dir, "keys"), 0o700); err != nil {
 		return fmt.Errorf("writing the key of %s: %w", service, err)
 	}
-	if err := os.WriteFile(path, []byte(key+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(d.KeyPath(service), []byte(private+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing the key of %s: %w", service, err)
+	}
+	if err := os.WriteFile(d.verifierPath(service), []byte(public+"\n"), 0o644); err != nil {
+		return fmt.Errorf("writing the verifier key of %s: %w", service, err)
 	}
 	return nil
 }
