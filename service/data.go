@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -19,7 +18,6 @@ import (
 //
 //	definition.json  roster.json
 //	keys/ingest.key  keys/publish.key   (private, mode 0600)
-//	keys/ingest.pub  keys/publish.pub   (their verifier keys)
 //	stream.db  ledger.db
 type Data struct{ Dir string }
 
@@ -87,36 +85,24 @@ func (d Data) Create(definition, roster []byte) error {
 	return nil
 }
 
-// Signer reads the private key of a service.
-func (d Data) Signer(service string) (note.Signer, error) {
+// Signer reads the private key of a service and returns its signer and its
+// verifier key.
+func (d Data) Signer(service string) (note.Signer, string, error) {
 	b, err := os.ReadFile(d.KeyPath(service))
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of %s: %w (\"tallystream keys new\" makes one)", service, err)
+		return nil, "", fmt.Errorf("reading the key of %s: %w (\"tallystream keys new\" makes one)", service, err)
 	}
-	s, err := note.NewSigner(strings.TrimSpace(string(b)))
+	signer, verifier, err := schemas.OpenPrivateKey(string(b))
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of %s from %s: %w", service, d.KeyPath(service), err)
+		return nil, "", fmt.Errorf("reading the key of %s from %s: %w", service, d.KeyPath(service), err)
 	}
-	return s, nil
+	return signer, verifier, nil
 }
 
-// VerifierKey reads the public half of a service's key.
-func (d Data) VerifierKey(service string) (string, error) {
-	b, err := os.ReadFile(d.verifierPath(service))
-	if err != nil {
-		return "", fmt.Errorf("reading the verifier key of %s: %w", service, err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
-func (d Data) verifierPath(service string) string {
-	return filepath.Join(d.Dir, "keys", service+".pub")
-}
-
-// NewKey makes a key pair for a service, named after the election's origin, and
-// stores it: the private half for its owner only.
+// NewKey makes the private key of a service, named after the election's
+// origin, and stores it for its owner only.
 func (d Data) NewKey(service, origin string) error {
-	private, public, err := note.GenerateKey(rand.Reader, origin+"/"+service)
+	private, _, err := note.GenerateKey(rand.Reader, origin+"/"+service)
 	if err != nil {
 		return fmt.Errorf("making the key of %s: %w", service, err)
 	}
@@ -125,9 +111,6 @@ func (d Data) NewKey(service, origin string) error {
 	}
 	if err := os.WriteFile(d.KeyPath(service), []byte(private+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing the key of %s: %w", service, err)
-	}
-	if err := os.WriteFile(d.verifierPath(service), []byte(public+"\n"), 0o644); err != nil {
-		return fmt.Errorf("writing the verifier key of %s: %w", service, err)
 	}
 	return nil
 }
