@@ -18,9 +18,15 @@ type gate struct {
 	most   uint64
 	wait   time.Duration
 
-	mu      sync.Mutex
-	opened  chan struct{} // closed when the gate opens; nil while it is open. Guarded by mu
-	waiting int           // guarded by mu
+	mu     sync.Mutex
+	closed *closure // nil while the gate is open. Guarded by mu
+}
+
+// closure is one time that the gate is closed, for those who wait then.
+type closure struct {
+	opened  chan struct{} // closed when the gate opens
+	left    chan struct{} // closed when nobody waits any more
+	waiting int           // guarded by gate.mu
 }
 
 func newGate(l Limits, behind func() uint64) *gate {
@@ -33,12 +39,12 @@ func (g *gate) pass(ctx context.Context) bool {
 	if g.behind() <= g.most {
 		return true
 	}
-	opened := g.join()
-	defer g.leave()
+	c := g.join()
+	defer g.leave(c)
 	timer := time.NewTimer(g.wait)
 	defer timer.Stop()
 	select {
-	case <-opened:
+	case <-c.opened:
 		return true
 	case <-timer.C:
 		return false
@@ -47,42 +53,50 @@ func (g *gate) pass(ctx context.Context) bool {
 	}
 }
 
-func (g *gate) join() <-chan struct{} {
+func (g *gate) join() *closure {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting++
-	if g.opened == nil {
-		g.opened = make(chan struct{})
-		go g.watch(g.opened)
+	if g.closed == nil {
+		g.closed = &closure{opened: make(chan struct{}), left: make(chan struct{})}
+		go g.watch(g.closed)
 	}
-	return g.opened
+	g.closed.waiting++
+	return g.closed
 }
 
-func (g *gate) leave() {
+func (g *gate) leave(c *closure) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting--
+	if c.waiting--; c.waiting == 0 {
+		close(c.left)
+		g.end(c)
+	}
 }
 
-// watch closes opened once the ledger has caught up, and ends then or when
-// nobody waits any more.
-func (g *gate) watch(opened chan struct{}) {
+// end makes the next who must wait begin a closure of their own; mu is held.
+func (g *gate) end(c *closure) {
+	if g.closed == c {
+		g.closed = nil
+	}
+}
+
+// watch opens the gate for all who wait once the ledger has caught up. It ends
+// then, or when nobody waits any more.
+func (g *gate) watch(c *closure) {
 	ticker := time.NewTicker(gateTick)
 	defer ticker.Stop()
-	for range ticker.C {
-		if g.settle(opened) {
+	for {
+		select {
+		case <-c.left:
+			return
+		case <-ticker.C:
+		}
+		if g.behind() <= g.most {
+			g.mu.Lock()
+			g.end(c)
+			g.mu.Unlock()
+			close(c.opened)
 			return
 		}
 	}
-}
-
-func (g *gate) settle(opened chan struct{}) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.waiting > 0 && g.behind() > g.most {
-		return false
-	}
-	close(opened)
-	g.opened = nil
-	return true
 }
