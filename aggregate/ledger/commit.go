@@ -47,8 +47,8 @@ func (w *writer) prepare() error {
 		"ROLLBACK":        &w.rollback,
 		`UPDATE head SET checkpoint = ?, size = ?, epoch = ?
 			WHERE partition = ? AND checkpoint = ? AND size = ? AND epoch = ?`: &w.moveHead,
-		"INSERT INTO entry(partition, seq, kind, hold, unit, revision, digest, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)": &w.addEntry,
-		"INSERT INTO county(id, tally) VALUES (?, ?) ON CONFLICT(id) DO UPDATE SET tally = excluded.tally":          &w.putCounty,
+		"INSERT INTO entry(at, partition, seq, kind, hold, unit, revision, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)": &w.addEntry,
+		"UPDATE county SET tally = ? WHERE number = ?":                                                              &w.putCounty,
 	} {
 		if *stmt, err = w.conn.Prepare(query); err != nil {
 			return err
@@ -134,8 +134,8 @@ func (l *SQLite) writeBatch(b *Batch) error {
 	for i := range b.Tallies {
 		t := &b.Tallies[i]
 		l.row = schemas.AppendRow(l.row[:0], t.Row)
-		w.putCounty.BindText(1, string(l.election.Counties[t.County].ID))
-		w.putCounty.BindBytes(2, l.row)
+		w.putCounty.BindBytes(1, l.row)
+		w.putCounty.BindInt64(2, int64(t.County))
 		if err := run(w.putCounty); err != nil {
 			return fmt.Errorf("writing tally: %w", err)
 		}
@@ -145,14 +145,14 @@ func (l *SQLite) writeBatch(b *Batch) error {
 
 func (w *writer) writeEntry(x *schemas.Entry) error {
 	s := w.addEntry
-	s.BindInt64(1, int64(x.Partition))
-	s.BindInt64(2, int64(x.Seq))
-	s.BindText(3, string(x.Kind))
-	s.BindText(4, string(x.Hold))
-	s.BindText(5, string(x.Unit))
-	s.BindInt64(6, int64(x.Revision))
-	s.BindBytes(7, x.Digest[:])
-	s.BindInt64(8, int64(x.At))
+	s.BindInt64(1, int64(x.At))
+	s.BindInt64(2, int64(x.Partition))
+	s.BindInt64(3, int64(x.Seq))
+	s.BindText(4, string(x.Kind))
+	s.BindText(5, string(x.Hold))
+	s.BindText(6, string(x.Unit))
+	s.BindInt64(7, int64(x.Revision))
+	s.BindBytes(8, x.Digest[:])
 	return run(s)
 }
 

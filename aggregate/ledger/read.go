@@ -11,9 +11,9 @@ import (
 
 const (
 	selectHeads  = "SELECT partition, checkpoint, size, epoch FROM head ORDER BY partition"
-	selectTally  = "SELECT tally FROM county WHERE id = ?"
+	selectTally  = "SELECT tally FROM county WHERE number = ?"
 	entryColumns = "SELECT partition, seq, kind, hold, unit, revision, digest, at FROM entry "
-	selectUnit   = entryColumns + "WHERE unit = ? ORDER BY seq"
+	selectUnit   = entryColumns + "WHERE unit = ? ORDER BY at"
 	selectAfter  = entryColumns + "WHERE partition = ? AND seq > ? ORDER BY seq"
 )
 
@@ -109,7 +109,7 @@ func (l *SQLite) readTally(c *sqlite.Conn, county schemas.CountyIndex) ([]int64,
 	if err != nil {
 		return nil, err
 	}
-	s.BindText(1, string(place.ID))
+	s.BindInt64(1, int64(county))
 	err = each(s, func() error {
 		b := make([]byte, s.ColumnLen(0))
 		s.ColumnBytes(0, b)

@@ -26,18 +26,22 @@ CREATE TABLE head(
 	epoch      INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE entry(
+	at        INTEGER PRIMARY KEY, -- one entry a record of the stream, in its order
 	partition INTEGER NOT NULL,
 	seq       INTEGER NOT NULL,
 	kind      TEXT NOT NULL,
 	hold      TEXT NOT NULL,
 	unit      TEXT NOT NULL,
 	revision  INTEGER NOT NULL,
-	digest    BLOB NOT NULL,
-	at        INTEGER NOT NULL,
-	PRIMARY KEY(partition, seq)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX entry_unit ON entry(unit, revision);
-CREATE TABLE county(id TEXT PRIMARY KEY, tally BLOB NOT NULL) STRICT, WITHOUT ROWID;
+	digest    BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX entry_seq ON entry(partition, seq);
+CREATE INDEX entry_unit ON entry(unit);
+CREATE TABLE county(
+	number INTEGER PRIMARY KEY, -- its place in the definition
+	id     TEXT NOT NULL,
+	tally  BLOB NOT NULL        -- the row of counts as unsigned varints, cell by cell
+) STRICT;
 `
 
 // prepareFile creates the tables if there are none, and checks that they are
@@ -109,6 +113,14 @@ func createTables(c *sqlite.Conn, e *schemas.Election) error {
 	for p := range e.Definition.Partitions {
 		if err := sqlitex.Execute(c, "INSERT INTO head VALUES (?, 0, 0, 0)", &sqlitex.ExecOptions{Args: []any{p}}); err != nil {
 			return fmt.Errorf("creating head of partition %d: %w", p, err)
+		}
+	}
+	for i := range e.Counties {
+		// A row of zeros from the start: later only ever replaced in place.
+		row := schemas.AppendRow(nil, make([]int64, e.Counties[i].Cells))
+		err := sqlitex.Execute(c, "INSERT INTO county VALUES (?, ?, ?)", &sqlitex.ExecOptions{Args: []any{i, string(e.Counties[i].ID), row}})
+		if err != nil {
+			return fmt.Errorf("creating row of county %s: %w", e.Counties[i].ID, err)
 		}
 	}
 	return pragmas(c, "user_version="+strconv.Itoa(fileVersion))

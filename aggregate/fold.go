@@ -1,0 +1,242 @@
+package aggregate
+
+import (
+	"context"
+	"fmt"
+
+	"tallystream/schemas"
+)
+
+// Outcome says what one record did to its partition.
+type Outcome int
+
+// The outcomes of folding a record.
+const (
+	// Passed: at or below the partition's checkpoint, so it was folded before.
+	Passed Outcome = iota
+	// Duplicate: the same submission has an entry already; only the checkpoint
+	// moves.
+	Duplicate
+	// Counted, Superseded and Held each make an entry.
+	Counted
+	Superseded
+	Held
+)
+
+var outcomeNames = [...]string{"passed", "duplicate", "counted", "superseded", "held"}
+
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// kind is the ledger's word for an outcome that makes an entry.
+func (o Outcome) kind() schemas.EntryKind {
+	switch o {
+	case Counted:
+		return schemas.EntryCounted
+	case Superseded:
+		return schemas.EntrySuperseded
+	}
+	return schemas.EntryHeld
+}
+
+// History answers what a fold does not keep in memory: a unit's entries that
+// are in the ledger, in order, and the exact bytes of a record of the stream.
+// What it answers for one argument may only grow, so asking late is safe.
+type History interface {
+	EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error)
+	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
+}
+
+// unitState is what is remembered of a unit: everything that decides about its
+// next revision, and nothing for each of its earlier ones.
+type unitState struct {
+	// counted is the revision that counts; 0: none yet. The fields below say
+	// more of it.
+	counted schemas.Revision
+	// highest is the highest revision of any entry. A revision above it was
+	// certainly not seen before, so that no look-up is needed.
+	highest schemas.Revision
+	at      schemas.Checkpoint // where the counted record lies
+	digest  schemas.Digest     // of the counted body
+	cells   []byte             // the counted row, compact; nil: read the record again
+}
+
+// judge is the rule of what counts. before is the unit's counted row, or nil.
+// The submission was read and was not seen before.
+func judge(e *schemas.Election, counted schemas.Revision, before []schemas.Count, st *schemas.Statement) (Outcome, schemas.HoldCode) {
+	if st.Revision < counted {
+		return Superseded, ""
+	}
+	if hold := e.Implausible(st); hold != "" {
+		return Held, hold
+	}
+	if before != nil && !st.Correction {
+		if hold := e.Lowered(st.Unit, before, st.Cells); hold != "" {
+			return Held, hold
+		}
+	}
+	return Counted, ""
+}
+
+// fold takes the record at a checkpoint into the partition. After an error the
+// partition is as it was before.
+//
+// Poison, a record that ingest should not have let through, never stops the
+// partition: it is held, so that it is seen, and the checkpoint passes it.
+func (p *partition) fold(ctx context.Context, at schemas.Checkpoint, record []byte) (Outcome, error) {
+	if at <= p.next.Checkpoint {
+		return Passed, nil
+	}
+	outcome, err := p.take(ctx, at, record)
+	if err != nil {
+		return 0, fmt.Errorf("folding record %d of partition %d: %w", at, p.next.Partition, err)
+	}
+	p.next.Checkpoint = at
+	return outcome, nil
+}
+
+// take returns errors before it changes anything.
+func (p *partition) take(ctx context.Context, at schemas.Checkpoint, record []byte) (Outcome, error) {
+	r := &p.shared.reading
+	r.open(record)
+	unit, why := p.addressee()
+	if why != nil {
+		p.shared.onPoison(p.next.Partition, at, why)
+		p.append(schemas.Entry{Kind: schemas.EntryHeld, Hold: schemas.HoldPoison, Digest: r.digest(), At: at})
+		return Held, nil
+	}
+	state := &p.shared.units[unit]
+	before, err := p.seen(ctx, unit, state)
+	if err != nil {
+		return 0, err
+	}
+	switch before {
+	case seenSame:
+		return Duplicate, nil
+	case seenOther:
+		return p.add(at, unit, Held, schemas.HoldConflict), nil
+	}
+	if err := r.read(p.shared.election, unit); err != nil {
+		p.shared.onPoison(p.next.Partition, at, err)
+		return p.add(at, unit, Held, schemas.HoldPoison), nil
+	}
+	return p.weigh(ctx, at, unit, state)
+}
+
+// weigh judges the submission at hand and, if it counts, folds it.
+func (p *partition) weigh(ctx context.Context, at schemas.Checkpoint, unit schemas.UnitIndex, state *unitState) (Outcome, error) {
+	st := &p.shared.reading.statement
+	var before []schemas.Count
+	if state.counted != 0 && st.Revision > state.counted {
+		var err error
+		if before, err = p.countedCells(ctx, unit, state); err != nil {
+			return 0, err
+		}
+	}
+	outcome, hold := judge(p.shared.election, state.counted, before, st)
+	if outcome == Counted {
+		p.count(at, state, before)
+	}
+	return p.add(at, unit, outcome, hold), nil
+}
+
+// count replaces the unit's row in its county's.
+func (p *partition) count(at schemas.Checkpoint, state *unitState, before []schemas.Count) {
+	r := &p.shared.reading
+	county := p.shared.election.Units[r.statement.Unit].County
+	p.shared.election.Fold(p.shared.rows[county], r.statement.Unit, before, r.statement.Cells)
+	p.touch(county)
+	state.counted, state.at, state.digest = r.statement.Revision, at, r.envelope.Digest
+	state.cells = p.shared.keep(state.cells, r.statement.Cells)
+}
+
+// add makes the entry of the submission at hand.
+func (p *partition) add(at schemas.Checkpoint, unit schemas.UnitIndex, outcome Outcome, hold schemas.HoldCode) Outcome {
+	v := &p.shared.reading.envelope
+	state := &p.shared.units[unit]
+	state.highest = max(state.highest, v.Revision)
+	p.append(schemas.Entry{
+		Kind: outcome.kind(), Hold: hold, Unit: p.shared.election.Units[unit].ID,
+		Revision: v.Revision, Digest: v.Digest, At: at,
+	})
+	return outcome
+}
+
+func (p *partition) append(x schemas.Entry) {
+	p.next.Size++
+	x.Partition, x.Seq = p.next.Partition, p.next.Size
+	p.entries = append(p.entries, x)
+}
+
+// Whether a unit's revision was seen before.
+type sight int
+
+const (
+	unseen    sight = iota
+	seenSame        // with the same digest
+	seenOther       // only with other digests
+)
+
+// seen looks for the submission at hand among the unit's entries: those in the
+// ledger and those of this micro-batch. New revisions, and repeats of the one
+// that counts, need no look-up.
+func (p *partition) seen(ctx context.Context, unit schemas.UnitIndex, state *unitState) (sight, error) {
+	v := &p.shared.reading.envelope
+	if v.Revision > state.highest {
+		return unseen, nil
+	}
+	if v.Revision == state.counted && v.Digest == state.digest {
+		return seenSame, nil
+	}
+	id := p.shared.election.Units[unit].ID
+	found := sightOf(p.entries, id, v)
+	if found == seenSame {
+		return seenSame, nil
+	}
+	p.shared.metrics.lookups.Inc()
+	entries, err := p.shared.history.EntriesOf(ctx, id)
+	if err != nil {
+		return 0, fmt.Errorf("looking up entries of unit %s: %w", id, err)
+	}
+	if s := sightOf(entries, id, v); s != unseen {
+		found = s
+	}
+	return found, nil
+}
+
+func sightOf(entries []schemas.Entry, unit schemas.UnitID, v *schemas.Envelope) sight {
+	found := unseen
+	for i := range entries {
+		x := &entries[i]
+		if x.Revision != v.Revision || x.Unit != unit {
+			continue
+		}
+		if x.Digest == v.Digest {
+			return seenSame
+		}
+		found = seenOther
+	}
+	return found
+}
+
+// countedCells returns the unit's counted row: from memory, or after a restart
+// from its record in the stream, which was counted before and so must read.
+func (p *partition) countedCells(ctx context.Context, unit schemas.UnitIndex, state *unitState) ([]schemas.Count, error) {
+	cells := p.shared.cellsOf(unit)
+	if state.cells != nil {
+		return cells, schemas.ReadCells(state.cells, cells)
+	}
+	p.shared.metrics.reloads.Inc()
+	record, err := p.shared.history.Get(ctx, state.at)
+	if err != nil {
+		return nil, fmt.Errorf("reading record %d again: %w", state.at, err)
+	}
+	r := &p.shared.again
+	r.open(record)
+	if r.err == nil && r.envelope.Digest != state.digest {
+		return nil, fmt.Errorf("record %d is not the one that was counted", state.at)
+	}
+	if err := r.read(p.shared.election, unit); err != nil {
+		return nil, fmt.Errorf("reading record %d again: %w", state.at, err)
+	}
+	return r.statement.Cells, nil
+}
