@@ -1,8 +1,27 @@
 package ingest
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"io"
+)
 
 // PassGate is gate.pass of a gate of its own, for tests of waiting alone.
 func PassGate(l Limits, behind func() uint64) func(context.Context) bool {
 	return newGate(l, behind).pass
+}
+
+// RunCommand runs one of this package's commands with its output in writers.
+func RunCommand(ctx context.Context, command any, stdout, stderr io.Writer) error {
+	switch c := command.(type) {
+	case *SubmitCommand:
+		return c.run(ctx, stdout, stderr)
+	case *KeysNewCommand:
+		return c.run(stdout)
+	case *KeysShowCommand:
+		return c.run(stdout)
+	case *KeysRosterCommand:
+		return c.run(stdout)
+	}
+	return fmt.Errorf("no command of this package: %T", command)
 }

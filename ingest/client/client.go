@@ -56,6 +56,8 @@ type Config struct {
 	// nothing and that ("full jitter"), so that a thousand clients which failed
 	// together do not come back together. Retry-After is waited for besides.
 	First, Most time.Duration
+	// OnRetry, if set, hears of every failed attempt that another will follow.
+	OnRetry func(attempt int, wait time.Duration, err error)
 	// Jitter returns a random wait below its argument; default math/rand/v2.
 	Jitter func(time.Duration) time.Duration
 }
@@ -148,10 +150,19 @@ func (c *Client) Send(ctx context.Context, envelope []byte) (*Receipt, error) {
 		if after < 0 {
 			return nil, err
 		}
-		if attempt >= c.cfg.Attempts || !sleep(ctx, after+c.backoff(attempt)) {
+		if attempt >= c.cfg.Attempts || !c.rest(ctx, attempt, after, err) {
 			return nil, &GaveUpError{Attempts: attempt, Last: err}
 		}
 	}
+}
+
+// rest waits before the next attempt, or reports that ctx ended.
+func (c *Client) rest(ctx context.Context, attempt int, after time.Duration, err error) bool {
+	wait := after + c.backoff(attempt)
+	if c.cfg.OnRetry != nil && ctx.Err() == nil {
+		c.cfg.OnRetry(attempt, wait, err)
+	}
+	return sleep(ctx, wait)
 }
 
 // backoff is the random wait after the given attempt.
