@@ -144,15 +144,24 @@ func (s *Script) Span() time.Duration {
 }
 
 // All yields every event in the order of time.
-func (s *Script) All() iter.Seq[Event] { return s.Shard(0, 1) }
-
-// Shard yields part i of n, in the order of time: all events of the units that
-// fall to it. A client that sends a part's events one after another, each
-// after the answer to the one before, keeps the order that outcomes rely on.
-func (s *Script) Shard(i, n int) iter.Seq[Event] {
+func (s *Script) All() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
+		for _, e := range s.Shard(0, 1) {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Shard yields part i of n, in the order of time, with each event's number in
+// the whole script: all events of the units that fall to the part. A client
+// that sends a part's events one after another, each after the answer to the
+// one before, keeps the order that outcomes rely on.
+func (s *Script) Shard(i, n int) iter.Seq2[int, Event] {
+	return func(yield func(int, Event) bool) {
 		for k := range s.events {
-			if e := &s.events[k]; int(e.unit)%n == i && !yield(e.open()) {
+			if e := &s.events[k]; int(e.unit)%n == i && !yield(k, e.open()) {
 				return
 			}
 		}

@@ -209,7 +209,7 @@ func TestShardsPartTheNightByUnit(t *testing.T) {
 	total := 0
 	for i := range 7 {
 		var last script.Event
-		for ev := range n.s.Shard(i, 7) {
+		for _, ev := range n.s.Shard(i, 7) {
 			if o, ok := owner[ev.Unit]; ok && o != i {
 				t.Fatalf("unit %d falls to parts %d and %d", ev.Unit, o, i)
 			}
