@@ -1,0 +1,335 @@
+package aggregate
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"tallystream/aggregate/ledger"
+	"tallystream/schemas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errFault = errors.New("injected fault")
+
+// TestFaultsOfTheStoresChangeNothing fails every operation now and then, the
+// commit also after it went through, and compares with the fold from scratch.
+func TestFaultsOfTheStoresChangeNothing(t *testing.T) {
+	e := smallElection(t)
+	for _, operation := range []string{"read", "wait", "get", "view", "entries", "commit, not stored", "commit, but stored", ""} {
+		t.Run(operation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const seed = 11
+				t.Logf("seed %d", seed)
+				records := seeded(e, seed, 400)
+				r := rand.New(rand.NewPCG(seed, 1))
+				faults := 0
+				fault := func(o string) error {
+					if faults < 25 && (operation == "" || o == operation) && r.IntN(4) == 0 {
+						faults++
+						return errFault
+					}
+					return nil
+				}
+				source, l := newMemoryStream(t), openLedger(t, e)
+				source.fault, l.fault = fault, fault
+				a, stop := start(t, Config{Election: e, Source: source, Ledger: l, Full: 10})
+				for part := range slices.Chunk(records, 40) {
+					source.append(e, part...)
+					time.Sleep(time.Second)
+					if source.Last() == 200 { // a new process forgets the units' rows
+						stop()
+						a, stop = start(t, Config{Election: e, Source: source, Ledger: l, Full: 10})
+					}
+				}
+				time.Sleep(5 * time.Minute)
+				stop()
+				if faults == 0 {
+					t.Error("no fault happened")
+				}
+				if got := a.Checkpoint(); got != source.Last() {
+					t.Errorf("checkpoint %d, want %d", got, source.Last())
+				}
+				if err := a.Ready(); err != nil {
+					t.Errorf("not ready in the end: %v", err)
+				}
+				wantScratch(t, e, l.SQLite, records)
+			})
+		})
+	}
+}
+
+// TestRivalsNeverCountTwice runs several aggregators on one ledger file, as
+// processes would, none of which knows of the others.
+func TestRivalsNeverCountTwice(t *testing.T) {
+	e := smallElection(t)
+	const seed = 5
+	t.Logf("seed %d", seed)
+	records := seeded(e, seed, 600)
+	source := newMemoryStream(t)
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	var rivals []*Aggregator
+	var stops []func()
+	var first *ledger.SQLite
+	for range 3 {
+		l, err := ledger.OpenSQLite(path, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		first = l
+		a, stop := start(t, Config{Election: e, Source: source, Ledger: l, Gap: time.Millisecond, Full: 20})
+		defer stop()
+		rivals, stops = append(rivals, a), append(stops, stop)
+	}
+	for part := range slices.Chunk(records, 30) {
+		source.append(e, part...)
+		time.Sleep(time.Millisecond)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if slices.ContainsFunc(rivals, func(a *Aggregator) bool { return a.Checkpoint() == source.Last() }) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody came to the end")
+		}
+	}
+	for _, stop := range stops {
+		stop()
+	}
+	wantScratch(t, e, first, records)
+}
+
+func TestStoppingCommitsWhatIsAtHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source, l := newMemoryStream(t), openLedger(t, e)
+		a, stop := start(t, Config{Election: e, Source: source, Ledger: l, Gap: time.Hour})
+		first := send(e, 0, 1, votes(e, 0, 10, 0), false).record
+		second := send(e, 0, 2, votes(e, 0, 20, 0), false).record
+		source.append(e, first)
+		synctest.Wait()
+		source.append(e, second)
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		if got := a.Checkpoint(); got != 1 {
+			t.Errorf("checkpoint %d before the gap is over, want 1", got)
+		}
+		stop()
+		wantScratch(t, e, l.SQLite, [][]byte{first, second})
+		heads, err := l.Heads(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range heads {
+			if h.Checkpoint != 2 {
+				t.Errorf("head %+v: the quiet partition was not taken along", h)
+			}
+		}
+	})
+}
+
+// TestTransactionsKeepTheirDistance: a lone record does not wait, more of them
+// share a transaction a gap, and a full one goes at once.
+func TestTransactionsKeepTheirDistance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source, l := newMemoryStream(t), openLedger(t, e)
+		begin := time.Now()
+		var at []time.Duration
+		var sizes []int
+		l.onCommit = func(batches []ledger.Batch) {
+			n := 0
+			for _, b := range batches {
+				n += len(b.Entries)
+			}
+			if n > 0 { // stopping takes quiet heads along
+				at, sizes = append(at, time.Since(begin)), append(sizes, n)
+			}
+		}
+		_, stop := start(t, Config{Election: e, Source: source, Ledger: l, Gap: 100 * time.Millisecond, Full: 8})
+		synctest.Wait()
+		revision := schemas.Revision(0)
+		sendMany := func(n int) {
+			for range n {
+				revision++
+				source.append(e, send(e, 0, revision, votes(e, 0, schemas.Count(revision), 0), false).record)
+			}
+			synctest.Wait()
+		}
+		sendMany(1) // at once
+		sendMany(1)
+		time.Sleep(50 * time.Millisecond)
+		sendMany(2)
+		time.Sleep(100 * time.Millisecond) // three at 100 ms
+		sendMany(20)                       // 8 and 8 at 150 ms: full; 4 at 250 ms
+		time.Sleep(time.Second)
+		stop()
+		ms := time.Millisecond
+		if want := []time.Duration{0, 100 * ms, 150 * ms, 150 * ms, 250 * ms}; !slices.Equal(at, want) {
+			t.Errorf("transactions at %v, want %v", at, want)
+		}
+		if want := []int{1, 3, 8, 8, 4}; !slices.Equal(sizes, want) {
+			t.Errorf("of %v, want %v", sizes, want)
+		}
+	})
+}
+
+// TestARestartReadsLittleAgain: a partition without records does not hold the
+// position of the others back.
+func TestARestartReadsLittleAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source, l := newMemoryStream(t), openLedger(t, e)
+		l.fault = func(o string) error { return nil }
+		repeat := send(e, 0, 1, votes(e, 0, 10, 0), false).record // partition 0
+		a, stop := start(t, Config{Election: e, Source: source, Ledger: l})
+		var many [][]byte
+		for range 3 * carry {
+			many = append(many, repeat)
+		}
+		source.append(e, many...)
+		time.Sleep(time.Minute)
+		if a.Checkpoint() != 3*carry {
+			t.Fatalf("checkpoint %d", a.Checkpoint())
+		}
+		heads, err := l.Heads(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if behind := 3*carry - heads[1].Checkpoint; behind > carry {
+			t.Errorf("the quiet head is %d records behind, want at most %d", behind, carry)
+		}
+		stop()
+		registry := prometheus.NewRegistry()
+		source.append(e, send(e, 0, 2, votes(e, 0, 20, 0), false).record)
+		_, stop = start(t, Config{Election: e, Source: source, Ledger: l, Metrics: NewMetrics(registry)})
+		defer stop()
+		time.Sleep(time.Second)
+		for name, want := range map[string]float64{
+			"records_total passed":  0, // after a clean stop
+			"records_total counted": 1,
+			"rows_read_again_total": 1, // the one that was replaced
+		} {
+			if got := metric(t, registry, name); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+	})
+}
+
+func TestRetriesSlowDownAndReadinessTellsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source, l := newMemoryStream(t), openLedger(t, e)
+		var mu sync.Mutex
+		var tries []time.Time
+		broken := true
+		l.fault = func(o string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if o == "commit, not stored" && broken {
+				tries = append(tries, time.Now())
+				return errFault
+			}
+			return nil
+		}
+		a, stop := start(t, Config{Election: e, Source: source, Ledger: l})
+		defer stop()
+		synctest.Wait()
+		if err := a.Ready(); err != nil {
+			t.Errorf("not ready after loading: %v", err)
+		}
+		source.append(e, send(e, 0, 1, votes(e, 0, 10, 0), false).record)
+		time.Sleep(time.Minute)
+		mu.Lock()
+		if n := len(tries); n < 10 || n > 40 {
+			t.Errorf("%d tries in a minute", n)
+		}
+		for i := 1; i < len(tries); i++ {
+			if d := tries[i].Sub(tries[i-1]); d < minBackoff/2 || d > maxBackoff {
+				t.Errorf("try %d after %v", i, d)
+			}
+		}
+		broken = false
+		mu.Unlock()
+		if err := a.Ready(); !errors.Is(err, errFault) {
+			t.Errorf("ready says %v, want the fault", err)
+		}
+		if a.lagSeconds() < 59 || a.lagRecords() != 1 {
+			t.Errorf("lag %v s, %v records; want about 60 and 1", a.lagSeconds(), a.lagRecords())
+		}
+		time.Sleep(2 * maxBackoff)
+		if err := a.Ready(); err != nil || a.lagSeconds() != 0 || a.lagRecords() != 0 {
+			t.Errorf("after the repair: ready %v, lag %v s, %v records", err, a.lagSeconds(), a.lagRecords())
+		}
+	})
+}
+
+func TestMetricsCountWhatIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source, l := newMemoryStream(t), openLedger(t, e)
+		registry := prometheus.NewRegistry()
+		r1 := send(e, 0, 1, votes(e, 0, 10, 0), false).record
+		r3 := send(e, 0, 3, votes(e, 0, 30, 0), false).record
+		source.append(e, r3, r1, r1, []byte("noise"), send(e, 0, 4, votes(e, 0, 5, 0), false).record)
+		failed := false
+		l.fault = func(o string) error {
+			if o == "commit, not stored" && !failed {
+				failed = true
+				return errFault
+			}
+			return nil
+		}
+		_, stop := start(t, Config{Election: e, Source: source, Ledger: l, Metrics: NewMetrics(registry)})
+		time.Sleep(time.Minute)
+		stop()
+		for name, want := range map[string]float64{
+			"records_total counted": 1, "records_total duplicate": 1, "records_total held": 2,
+			"records_total passed": 0, "records_total superseded": 1,
+			"holds_total poison": 1, "holds_total count-lowered": 1, "holds_total revision-conflict": 0,
+			"restarts_total error": 1,
+		} {
+			if got := metric(t, registry, name); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+	})
+}
+
+// metric reads a counter of this package: its name, and its label's value
+// where it has one.
+func metric(tb testing.TB, from prometheus.Gatherer, name string) float64 {
+	tb.Helper()
+	families, err := from.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	name, label, _ := strings.Cut(name, " ")
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "tallystream_aggregate_"+name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	tb.Errorf("no metric %s %s", name, label)
+	return 0
+}
+
+func TestNewRefusesAnIncompleteConfig(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("accepted")
+	}
+}
