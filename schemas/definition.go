@@ -1,10 +1,6 @@
 package schemas
 
-import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-)
+import "fmt"
 
 // DefinitionSchema is the version that every definition carries.
 const DefinitionSchema = "tallystream.definition/1"
@@ -135,14 +131,9 @@ type Unit struct {
 // ParseDefinition reads and validates a definition. Unknown fields are an
 // error: a definition that says more than we understand must not be counted by.
 func ParseDefinition(b []byte) (*Definition, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	d := new(Definition)
-	if err := dec.Decode(d); err != nil {
+	if err := readJSON(b, d); err != nil {
 		return nil, fmt.Errorf("reading election definition: %w", err)
-	}
-	if dec.More() {
-		return nil, fmt.Errorf("reading election definition: data after the object")
 	}
 	if err := d.Validate(); err != nil {
 		return nil, err

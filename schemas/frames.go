@@ -187,13 +187,8 @@ func (h *frameHead) head() *frameHead { return h }
 
 // readFrame reads one JSON object, and nothing after it, into dst.
 func readFrame(b []byte, kind FrameKind, dst interface{ head() *frameHead }) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(dst); err != nil {
+	if err := readJSON(b, dst); err != nil {
 		return frameError(kind, "%w", err)
-	}
-	if dec.InputOffset() != int64(len(bytes.TrimRight(b, " \t\r\n"))) {
-		return frameError(kind, "data after the object")
 	}
 	if h := dst.head(); h.Protocol != LiveProtocol || h.Kind != kind {
 		return frameError(kind, "p is %d and t %q", h.Protocol, clip(string(h.Kind)))
@@ -272,8 +267,8 @@ func ParseClientFrame(b []byte) (*Subscribe, *Unsubscribe, error) {
 		var f struct {
 			frameHead
 			Documents []string           `json:"g"`
-			Epoch     Epoch              `json:"e"`
-			Versions  map[string]Version `json:"v"`
+			Epoch     Epoch              `json:"e,omitempty"`
+			Versions  map[string]Version `json:"v,omitempty"`
 		}
 		if err := readFrame(b, FrameSubscribe, &f); err != nil {
 			return nil, nil, err

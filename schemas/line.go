@@ -2,8 +2,9 @@ package schemas
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -31,13 +32,52 @@ type Line struct {
 
 // ParseLine reads one document line.
 func ParseLine(b []byte) (*Line, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	l := new(Line)
-	if err := dec.Decode(l); err != nil {
+	if err := readJSON(b, l); err != nil {
+		return nil, fmt.Errorf("reading document line: %w", err)
+	}
+	if err := l.validate(); err != nil {
 		return nil, fmt.Errorf("reading document line: %w", err)
 	}
 	return l, nil
+}
+
+// validate returns the first broken rule.
+func (l *Line) validate() error {
+	if _, err := ParseContestID(string(l.Contest)); err != nil {
+		return err
+	}
+	if !ValidIdentifier(l.Unit) {
+		return fmt.Errorf("unit %s is no identifier", strconv.QuoteToASCII(clip(l.Unit)))
+	}
+	if l.Reporting < 0 || l.Units < 0 {
+		return fmt.Errorf("reporting and units: want 0 or more")
+	}
+	if (l.Undervotes == nil) != (l.Overvotes == nil) {
+		return fmt.Errorf("want undervotes and overvotes, or neither")
+	}
+	for s, counts := range l.Votes {
+		if _, err := ParseSelectionID(string(s)); err != nil {
+			return err
+		}
+		if err := validTallies(counts); err != nil {
+			return fmt.Errorf("votes of %s: %w", s, err)
+		}
+	}
+	if l.Undervotes == nil {
+		return nil
+	}
+	if err := errors.Join(validTallies(l.Undervotes), validTallies(l.Overvotes)); err != nil {
+		return fmt.Errorf("undervotes and overvotes: %w", err)
+	}
+	return nil
+}
+
+func validTallies(counts []int64) error {
+	if len(counts) == 0 || len(counts) > MaxCountTypes || slices.Min(counts) < 0 {
+		return fmt.Errorf("want 1 to %d numbers of 0 or more", MaxCountTypes)
+	}
+	return nil
 }
 
 const (

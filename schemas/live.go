@@ -1,7 +1,6 @@
 package schemas
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -112,10 +111,8 @@ type deltaFrame struct {
 
 // ParseDelta reads a delta frame. Lines alias nothing of b.
 func ParseDelta(b []byte) (*Delta, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var f deltaFrame
-	if err := dec.Decode(&f); err != nil {
+	if err := readJSON(b, &f); err != nil {
 		return nil, fmt.Errorf("reading delta frame: %w", err)
 	}
 	if f.Protocol != LiveProtocol || f.Kind != FrameDelta {

@@ -1,9 +1,7 @@
 package schemas
 
 import (
-	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
 	"fmt"
 )
 
@@ -54,10 +52,8 @@ type Keyring struct{ byName map[string]*Key }
 
 // OpenRoster parses a roster and checks it against the election.
 func OpenRoster(b []byte, e *Election) (*Keyring, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var r Roster
-	if err := dec.Decode(&r); err != nil {
+	if err := readJSON(b, &r); err != nil {
 		return nil, fmt.Errorf("reading roster: %w", err)
 	}
 	if r.Schema != RosterSchema {

@@ -3,10 +3,10 @@ package schemas
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"strconv"
+	"math"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -82,7 +82,7 @@ func parseSnapshot(text string) (*Snapshot, error) {
 	}
 	var err error
 	number := func(name string) uint64 {
-		n, e := strconv.ParseUint(value[name], 10, 64)
+		n, e := parseDecimal(value[name], math.MaxUint64)
 		if e != nil && err == nil {
 			err = fmt.Errorf("%s: %w", name, e)
 		}
@@ -98,6 +98,9 @@ func parseSnapshot(text string) (*Snapshot, error) {
 	s.Number, s.Log = SnapshotNumber(number("number")), LogSize(number("log"))
 	s.Manifest, s.Previous = digest("manifest"), digest("previous")
 	s.Accepted, s.Held, s.Time = number("accepted"), number("held"), value["time"]
+	if t, e := time.Parse(SnapshotTimeLayout, s.Time); err == nil && (e != nil || t.Format(SnapshotTimeLayout) != s.Time) {
+		err = fmt.Errorf("time: want %s", SnapshotTimeLayout)
+	}
 	return s, err
 }
 
@@ -119,8 +122,11 @@ func ParseManifest(b []byte) ([]ManifestEntry, error) {
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for lines.Scan() {
 		var m ManifestEntry
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+		if err := readJSON(lines.Bytes(), &m); err != nil {
 			return nil, fmt.Errorf("reading manifest line %d: %w", len(out)+1, err)
+		}
+		if m.Name == "" || m.Key == "" || m.Bytes < 0 {
+			return nil, fmt.Errorf("reading manifest line %d: want a name, a key and a size", len(out)+1)
 		}
 		out = append(out, m)
 	}
