@@ -1,0 +1,99 @@
+package fanout
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config of a Server. Its zero value works.
+type Config struct {
+	Limits Limits
+
+	// Origins of pages on other hosts that may open a live connection, such
+	// as "https://results.example.org"; "*" is all of them. A page of the same
+	// host may, and so may programs, which send no Origin.
+	Origins []string
+	// Hosts that requests may name; empty: any. Naming them defeats pages that
+	// bind a name of their own to this server's address.
+	Hosts []string
+	// AddressHeader names the header, such as X-Forwarded-For, in which a
+	// proxy before us states the client's address as the last one; empty: there
+	// is no proxy.
+	AddressHeader string
+	// MediaKeys open connections without the limits of documents, which may
+	// follow all at once. A key comes as "Authorization: Bearer" or as "key"
+	// in the query.
+	MediaKeys []string
+
+	// MinInterval unites the deltas of a document for everybody for so long;
+	// 0 sends each at once.
+	MinInterval time.Duration
+	// PingEvery is the interval of ping frames to each viewer. Default 20 s.
+	PingEvery time.Duration
+	// DrainSpread is the time over which viewers are asked to come back when
+	// the server ends. Default 5 s.
+	DrainSpread time.Duration
+
+	Now     func() time.Time // default time.Now
+	Metrics *Metrics         // default: not registered anywhere
+	Logger  *slog.Logger     // default: nothing
+}
+
+// Limits of what clients may use up. Zero is the default.
+type Limits struct {
+	Connections int // in all; default 20,000
+	// AddressConnections is for one address, or one /64 network of IPv6, since
+	// that is what one customer gets. Default 512: schools and offices share.
+	AddressConnections int
+	Documents          int           // of one connection; default 64
+	FrameBytes         int64         // of a client's frame; default 32 KiB, which holds 64 long names twice
+	FrameRate          float64       // client frames a second, after a burst of four times as many; default 5
+	WriteTimeout       time.Duration // of one frame; default 15 s
+	SlowWrite          time.Duration // a frame that takes longer ends the connection; default 5 s
+	IdleTimeout        time.Duration // without a sign of life, or without a document; default 60 s
+}
+
+// Close codes of the live protocol, after the HTTP statuses that they resemble.
+const (
+	CloseBadFrame         websocket.StatusCode = 4400 // a client's frame is not of the protocol
+	CloseNotAllowed       websocket.StatusCode = 4403 // asked for all documents without a key
+	CloseTooSlow          websocket.StatusCode = 4408 // took frames too slowly
+	CloseIdle             websocket.StatusCode = 4410 // no sign of life, or nothing followed
+	CloseTooManyDocuments websocket.StatusCode = 4413
+	CloseTooFast          websocket.StatusCode = 4429 // sent frames too fast
+)
+
+func defaulted[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (c Config) withDefaults() Config {
+	l := &c.Limits
+	defaulted(&l.Connections, 20_000)
+	defaulted(&l.AddressConnections, 512)
+	defaulted(&l.Documents, 64)
+	defaulted(&l.FrameBytes, 32<<10)
+	defaulted(&l.FrameRate, 5)
+	defaulted(&l.WriteTimeout, 15*time.Second)
+	defaulted(&l.SlowWrite, 5*time.Second)
+	defaulted(&l.IdleTimeout, 60*time.Second)
+	defaulted(&c.PingEvery, 20*time.Second)
+	defaulted(&c.DrainSpread, 5*time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return c
+}

@@ -1,0 +1,141 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"tallystream/schemas"
+)
+
+// events serves one viewer by Server-Sent Events, for networks that let no
+// WebSocket through: the same frames, each the data of one event. What to
+// follow stands in the query only.
+//
+// An event has an id ("epoch.version") where just one document is followed,
+// so that plain EventSource goes on from there after a break. Our own browser
+// client states its versions in the query.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	release, ok := s.admit(w, r)
+	if !ok {
+		return
+	}
+	defer release()
+	first, err := subscriptionOf(r.URL.Query())
+	if err == nil && len(first.Documents) == 0 {
+		err = fmt.Errorf("query: want a g for each document")
+	}
+	if err != nil {
+		s.metrics.refused.WithLabelValues("query").Inc()
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	media := s.admission.media(r)
+	if n := len(first.Documents); n > s.limits.Documents && !media {
+		s.metrics.refused.WithLabelValues("query").Inc()
+		http.Error(w, fmt.Sprintf("query: %d documents, want at most %d", n, s.limits.Documents), http.StatusBadRequest)
+		return
+	}
+	resumeAt(first, r.Header.Get("Last-Event-ID"))
+	c := &eventStream{w: w, control: http.NewResponseController(w), timeout: s.limits.WriteTimeout, ids: len(first.Documents) == 1}
+	if err := c.begin(r.Header.Get("Origin")); err != nil {
+		s.metrics.refused.WithLabelValues("handshake").Inc()
+		return // the connection is gone or cannot stream
+	}
+	s.serve("events", media, first, c, func(ctx context.Context, _ *Session) ending {
+		select {
+		case <-r.Context().Done():
+		case <-ctx.Done():
+		}
+		return endGone
+	})
+}
+
+// resumeAt goes on from the last event that a viewer of one document had.
+func resumeAt(first *schemas.Subscribe, id string) {
+	e, v, ok := strings.Cut(id, ".")
+	if !ok || len(first.Documents) != 1 {
+		return
+	}
+	epoch, err := strconv.ParseUint(e, 10, 64)
+	if err != nil {
+		return
+	}
+	version, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		return
+	}
+	first.Epoch = schemas.Epoch(epoch)
+	first.Versions[first.Documents[0]] = schemas.Version(version)
+}
+
+// eventStream is a connection of Server-Sent Events. Only the pump writes.
+type eventStream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+	ids     bool
+}
+
+func (c *eventStream) begin(origin string) error {
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // asks proxies not to hold events back
+	if origin != "" {
+		h.Set("Access-Control-Allow-Origin", origin) // admit has let it in
+		h.Set("Vary", "Origin")
+	}
+	// The request is read: a server's limit for that must not end the answer.
+	if err := c.control.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("opening an event stream: %w", err)
+	}
+	c.w.WriteHeader(http.StatusOK)
+	return c.write([]byte("retry: 3000\n\n"))
+}
+
+func (c *eventStream) send(frame []byte) error {
+	head := []byte(nil)
+	if c.ids {
+		head = appendEventID(head, frame)
+	}
+	return c.write(append(head, "data: "...), frame, []byte("\n\n")) // a frame holds no line break
+}
+
+func (c *eventStream) write(parts ...[]byte) error {
+	if err := c.control.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return fmt.Errorf("writing to a viewer: %w", err)
+	}
+	for _, b := range parts {
+		if _, err := c.w.Write(b); err != nil {
+			return fmt.Errorf("writing to a viewer: %w", err)
+		}
+	}
+	if err := c.control.Flush(); err != nil {
+		return fmt.Errorf("writing to a viewer: %w", err)
+	}
+	return nil
+}
+
+// end has nothing to say: an event stream knows no close codes. Returning
+// from the handler ends it.
+func (c *eventStream) end(websocket.StatusCode, string) {}
+
+// appendEventID appends the id line of a delta. A snap has none: what it names
+// may not have been fetched when the connection breaks.
+func appendEventID(dst, frame []byte) []byte {
+	h, _, err := schemas.ReadDeltaHeader(frame)
+	if err != nil {
+		return dst
+	}
+	dst = append(dst, "id: "...)
+	dst = strconv.AppendUint(dst, uint64(h.Epoch), 10)
+	dst = append(dst, '.')
+	dst = strconv.AppendUint(dst, uint64(h.To), 10)
+	return append(dst, '\n')
+}

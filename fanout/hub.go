@@ -1,0 +1,368 @@
+package fanout
+
+import (
+	"math/rand/v2"
+	"sync"
+
+	"tallystream/schemas"
+)
+
+// Hub knows what there is to tell of each document and who follows it. It has
+// no clock and no network: the bus calls OnDelta and OnPublished, sessions take
+// frames out, and a Server's ticker calls Flush and Ping.
+//
+// Locks are taken in this order: Hub.mu, topic.mu, Session.mu.
+type Hub struct {
+	maxDocuments int  // of an ordinary session
+	conflate     bool // deltas wait for Flush
+	metrics      *Metrics
+
+	mu     sync.RWMutex // guards topics and media
+	topics map[schemas.DocumentID]*topic
+	media  map[*Session]func(schemas.DocumentID) Position // follow whatever comes
+
+	sessions [pingPhases]registry
+
+	stateMu sync.Mutex // guards state and dirty
+	state   State
+	dirty   []*topic // with news since the last Flush
+}
+
+// State is how far the hub is.
+type State struct {
+	Epoch    schemas.Epoch
+	Log      schemas.LogSize
+	Snapshot schemas.SnapshotNumber
+}
+
+// topic is one document with those who follow it.
+type topic struct {
+	mu      sync.Mutex // guards the rest
+	trail   *Trail
+	viewers []*following
+	dirty   bool // in Hub.dirty
+}
+
+// pingPhases is how many parts the sessions are split into, so that pings are
+// spread over time.
+const pingPhases = 32
+
+// registry is one part of the sessions.
+type registry struct {
+	mu       sync.Mutex // guards sessions
+	sessions map[*Session]struct{}
+}
+
+// NewHub makes a hub whose ordinary sessions may follow that many documents.
+// With conflate set, deltas are united until Flush.
+func NewHub(maxDocuments int, conflate bool, m *Metrics) *Hub {
+	h := &Hub{
+		maxDocuments: maxDocuments, conflate: conflate, metrics: m,
+		topics: map[schemas.DocumentID]*topic{}, media: map[*Session]func(schemas.DocumentID) Position{},
+	}
+	for i := range h.sessions {
+		h.sessions[i].sessions = map[*Session]struct{}{}
+	}
+	return h
+}
+
+// State is how far the hub is.
+func (h *Hub) State() State {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	return h.state
+}
+
+// Open begins a session, with a hello.
+func (h *Hub) Open(o SessionOptions) *Session {
+	s := &Session{hub: h, media: o.Media, wake: o.Wake, phase: rand.IntN(pingPhases), followed: map[schemas.DocumentID]*following{}}
+	r := h.registryOf(s)
+	r.mu.Lock()
+	r.sessions[s] = struct{}{}
+	r.mu.Unlock()
+	at := h.State()
+	hello := schemas.Hello{Epoch: at.Epoch, Log: at.Log, Snapshot: at.Snapshot}
+	s.Tell(hello.AppendFrame(nil))
+	return s
+}
+
+func (h *Hub) registryOf(s *Session) *registry { return &h.sessions[s.phase] }
+
+// OnDelta takes a delta frame from the bus, and keeps it. Nothing but its head
+// is read unless somebody needs more.
+func (h *Hub) OnDelta(frame []byte) {
+	head, _, err := schemas.ReadDeltaHeader(frame)
+	if err != nil {
+		h.metrics.unreadable.Inc()
+		return
+	}
+	h.advance(State{Epoch: head.Epoch, Log: head.Log})
+	t := h.topic(head.Document)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	outcome := t.trail.Add(&head, frame, len(t.viewers) > 0)
+	h.metrics.deltas.WithLabelValues(string(outcome)).Inc()
+	if outcome == Extended || outcome == Broken {
+		h.spread(t)
+	}
+}
+
+// OnPublished takes in what a snapshot brought.
+func (h *Hub) OnPublished(p schemas.Published) {
+	h.advance(State{Epoch: p.Epoch, Log: p.Log, Snapshot: p.Snapshot})
+	for i := range p.Documents {
+		a := &p.Documents[i]
+		if _, err := schemas.ParseDocumentID(string(a.Document)); err != nil {
+			h.metrics.unreadable.Inc()
+			continue
+		}
+		t := h.topic(a.Document)
+		t.mu.Lock()
+		outcome := t.trail.Announce(p.Epoch, a.Version, a.Hash)
+		h.metrics.announcements.WithLabelValues(string(outcome)).Inc()
+		if outcome == Extended || outcome == Broken {
+			h.spread(t)
+		}
+		t.mu.Unlock()
+	}
+}
+
+// Restate takes in a document that the bucket's newest snapshot names, for
+// which nothing came over the bus. It reports whether that was news.
+func (h *Hub) Restate(d schemas.DocumentID, version schemas.Version, hash schemas.Digest) bool {
+	t := h.topic(d)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.trail.Has(hash) {
+		return false
+	}
+	t.trail.Restate(version, hash)
+	h.spread(t)
+	return true
+}
+
+// RestateSnapshot notes the newest snapshot that the bucket has.
+func (h *Hub) RestateSnapshot(log schemas.LogSize, n schemas.SnapshotNumber) {
+	h.advance(State{Log: log, Snapshot: n})
+}
+
+// advance moves the state on. A later epoch may begin with a smaller log.
+func (h *Hub) advance(to State) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	if to.Epoch > h.state.Epoch {
+		h.state.Epoch, h.state.Log = to.Epoch, to.Log
+	}
+	if to.Epoch == h.state.Epoch || to.Epoch == 0 {
+		h.state.Log = max(h.state.Log, to.Log)
+	}
+	h.state.Snapshot = max(h.state.Snapshot, to.Snapshot)
+}
+
+// spread tells those who follow t, now or at the next Flush. t.mu is held.
+func (h *Hub) spread(t *topic) {
+	if len(t.viewers) == 0 {
+		return
+	}
+	if h.conflate {
+		if !t.dirty {
+			t.dirty = true
+			h.stateMu.Lock()
+			h.dirty = append(h.dirty, t)
+			h.stateMu.Unlock()
+		}
+		return
+	}
+	t.tell()
+}
+
+// tell marks news for those who follow t and are not up to date. t.mu is held.
+func (t *topic) tell() {
+	for _, f := range t.viewers {
+		if t.trail.Pending(f.position) {
+			f.news()
+		}
+	}
+}
+
+// Flush tells viewers what came since the last one; only a hub that conflates
+// needs it.
+func (h *Hub) Flush() {
+	h.stateMu.Lock()
+	dirty := h.dirty
+	h.dirty = nil
+	h.stateMu.Unlock()
+	for _, t := range dirty {
+		t.mu.Lock()
+		t.dirty = false
+		t.tell()
+		t.mu.Unlock()
+	}
+}
+
+// Ping tells one part of the sessions, of pingPhases, that the server lives.
+func (h *Hub) Ping(phase int, micros int64) {
+	at := h.State()
+	ping := schemas.Ping{Epoch: at.Epoch, Log: at.Log, Snapshot: at.Snapshot, Micros: micros}
+	frame := ping.AppendFrame(nil) // one for all
+	h.sessions[phase%pingPhases].each(func(s *Session) { s.Tell(frame) })
+}
+
+// End says good-bye to every session. Each is asked to wait for a time of its
+// own below spread, so that they do not come back all at once.
+func (h *Hub) End(reason string, least, spread int64) {
+	for i := range h.sessions {
+		h.sessions[i].each(func(s *Session) {
+			bye := schemas.Bye{Reason: reason, Milliseconds: least + rand.Int64N(max(spread, 1))}
+			s.End(bye.AppendFrame(nil))
+		})
+	}
+}
+
+func (r *registry) each(fn func(*Session)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s := range r.sessions {
+		fn(s)
+	}
+}
+
+// topic finds or makes the topic of a document.
+func (h *Hub) topic(d schemas.DocumentID) *topic {
+	h.mu.RLock()
+	t := h.topics[d]
+	h.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.make(d)
+}
+
+// make finds or makes a topic, and gives it to media that follow everything.
+// h.mu is held for writing.
+func (h *Hub) make(d schemas.DocumentID) *topic {
+	if t := h.topics[d]; t != nil {
+		return t
+	}
+	t := &topic{trail: NewTrail(d)}
+	h.topics[d] = t
+	h.metrics.documents.Set(float64(len(h.topics)))
+	for s, position := range h.media {
+		h.attach(s, d, t, position(d))
+	}
+	return t
+}
+
+func (h *Hub) follow(s *Session, d schemas.DocumentID, p Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.attach(s, d, h.make(d), p)
+}
+
+func (h *Hub) followAll(s *Session, position func(schemas.DocumentID) Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.media[s] = position
+	for d, t := range h.topics {
+		h.attach(s, d, t, position(d))
+	}
+}
+
+// attach makes s follow t from p on. h.mu is held for writing.
+func (h *Hub) attach(s *Session, d schemas.DocumentID, t *topic, p Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.mu.Lock()
+	f := s.followed[d]
+	if s.left || f != nil {
+		s.mu.Unlock()
+		if f != nil {
+			f.position = p
+		}
+	} else {
+		f = &following{session: s, topic: t, position: p, slot: len(t.viewers)}
+		s.followed[d] = f
+		s.mu.Unlock()
+		t.viewers = append(t.viewers, f)
+		h.metrics.subscriptions.Inc()
+	}
+	if f != nil && t.trail.Pending(f.position) {
+		f.news()
+	}
+}
+
+func (h *Hub) unfollow(s *Session, d schemas.DocumentID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.detach(s, d)
+}
+
+func (h *Hub) unfollowAll(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.media, s)
+	for d := range h.topics {
+		h.detach(s, d)
+	}
+}
+
+// detach ends a following, and forgets a topic that has neither viewers nor
+// content: clients may name documents that do not exist. h.mu is held for
+// writing.
+func (h *Hub) detach(s *Session, d schemas.DocumentID) {
+	s.mu.Lock()
+	f := s.followed[d]
+	delete(s.followed, d)
+	s.mu.Unlock()
+	if f == nil {
+		return
+	}
+	t := f.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := len(t.viewers) - 1
+	t.viewers[f.slot] = t.viewers[last]
+	t.viewers[f.slot].slot = f.slot
+	t.viewers[last] = nil
+	t.viewers = t.viewers[:last]
+	f.slot = -1
+	h.metrics.subscriptions.Dec()
+	if last == 0 && t.trail.Empty() {
+		delete(h.topics, d)
+		h.metrics.documents.Set(float64(len(h.topics)))
+	}
+}
+
+// leave ends a session.
+func (h *Hub) leave(s *Session) {
+	r := h.registryOf(s)
+	r.mu.Lock()
+	delete(r.sessions, s)
+	r.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.media, s)
+	s.mu.Lock()
+	s.left, s.ended, s.ready, s.notice = true, true, nil, nil
+	followed := make([]schemas.DocumentID, 0, len(s.followed))
+	for d := range s.followed {
+		followed = append(followed, d)
+	}
+	s.mu.Unlock()
+	for _, d := range followed {
+		h.detach(s, d)
+	}
+}
+
+// Sessions is how many there are.
+func (h *Hub) Sessions() int {
+	n := 0
+	for i := range h.sessions {
+		h.sessions[i].mu.Lock()
+		n += len(h.sessions[i].sessions)
+		h.sessions[i].mu.Unlock()
+	}
+	return n
+}

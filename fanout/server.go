@@ -1,0 +1,165 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tallystream/schemas"
+)
+
+// Server serves the live tier over HTTP. It takes deltas and announcements
+// from the bus, or straight from the publisher in the same process.
+type Server struct {
+	cfg       Config
+	limits    Limits
+	hub       *Hub
+	admission *admission
+	metrics   *Metrics
+	log       *slog.Logger
+	now       func() time.Time
+
+	draining atomic.Bool
+	lines    sync.WaitGroup // open connections
+	// cut ends the connections that did not go when they were told to.
+	cut    context.Context
+	cutAll context.CancelFunc
+}
+
+// New makes a server. Run must be called for its pings.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if cfg.MinInterval < 0 || cfg.PingEvery < time.Second {
+		return nil, fmt.Errorf("configuring the fanout: intervals %s and %s", cfg.MinInterval, cfg.PingEvery)
+	}
+	s := &Server{
+		cfg: cfg, limits: cfg.Limits, admission: newAdmission(&cfg),
+		metrics: cfg.Metrics, log: cfg.Logger, now: cfg.Now,
+		hub: NewHub(cfg.Limits.Documents, cfg.MinInterval > 0, cfg.Metrics),
+	}
+	s.cut, s.cutAll = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Hub is what the server serves from.
+func (s *Server) Hub() *Hub { return s.hub }
+
+// OnDelta takes a delta frame from the bus, and keeps it.
+func (s *Server) OnDelta(frame []byte) {
+	s.hub.OnDelta(frame)
+	if h, _, err := schemas.ReadDeltaHeader(frame); err == nil {
+		s.metrics.onBus.Observe(since(s.now(), h.Micros))
+	}
+}
+
+// OnPublished takes an announcement from the bus.
+func (s *Server) OnPublished(p schemas.Published) { s.hub.OnPublished(p) }
+
+// Delta takes a delta from a publisher in this process, without a bus. The
+// frame may be used again when it returns.
+func (s *Server) Delta(_ context.Context, _ schemas.DocumentID, frame []byte) error {
+	s.OnDelta(append([]byte(nil), frame...))
+	return nil
+}
+
+// Published takes an announcement from a publisher in this process.
+func (s *Server) Published(_ context.Context, p schemas.Published) error {
+	s.OnPublished(p)
+	return nil
+}
+
+// Register adds the live tier's pages to mux.
+func (s *Server) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /v1/live", s.live)
+	mux.HandleFunc("GET /v1/events", s.events)
+}
+
+// Handler serves the live tier alone.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	s.Register(mux)
+	return mux
+}
+
+// errDraining is why a server that ends is not ready.
+var errDraining = errors.New("draining")
+
+// Ready says why viewers should go elsewhere, or nil.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	return nil
+}
+
+// drainTimeout bounds the good-bye to viewers.
+const drainTimeout = 5 * time.Second
+
+// Run pings viewers until ctx ends, and then says good-bye to them. When it
+// returns, no connection is left.
+func (s *Server) Run(ctx context.Context) error {
+	ping := time.NewTicker(s.cfg.PingEvery / pingPhases)
+	defer ping.Stop()
+	var flush <-chan time.Time
+	if s.cfg.MinInterval > 0 {
+		t := time.NewTicker(s.cfg.MinInterval)
+		defer t.Stop()
+		flush = t.C
+	}
+	for phase := 0; ; {
+		select {
+		case <-ctx.Done():
+			s.drain()
+			return nil
+		case <-flush:
+			s.hub.Flush()
+		case <-ping.C:
+			s.hub.Ping(phase, s.now().UnixMicro())
+			phase = (phase + 1) % pingPhases
+		}
+	}
+}
+
+func (s *Server) drain() {
+	s.draining.Store(true)
+	begun := s.now()
+	s.log.Info("live connections draining", "connections", s.hub.Sessions())
+	s.hub.End("drain", s.cfg.DrainSpread.Milliseconds()/5, s.cfg.DrainSpread.Milliseconds())
+	timer := time.AfterFunc(drainTimeout, s.cutAll)
+	defer timer.Stop()
+	s.lines.Wait()
+	s.cutAll()
+	s.log.Info("live connections drained", "elapsed", s.now().Sub(begun))
+}
+
+// admit checks a request and counts it in; it has answered when it returns
+// false. The connection must be released.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
+	refuse := func(why *refusal) (func(), bool) {
+		s.metrics.refused.WithLabelValues(why.reason).Inc()
+		why.answer(w)
+		return nil, false
+	}
+	if why := s.admission.check(r); why != nil {
+		return refuse(why)
+	}
+	from := s.admission.address(r)
+	if why := s.admission.enter(from); why != nil {
+		return refuse(why)
+	}
+	s.lines.Add(1)
+	release = sync.OnceFunc(func() {
+		s.admission.leave(from)
+		s.lines.Done()
+	})
+	if s.draining.Load() { // after Add, so that drain cannot miss it
+		release()
+		return refuse(&refusal{"draining", http.StatusServiceUnavailable, "this server is ending"})
+	}
+	return release, true
+}

@@ -1,0 +1,274 @@
+package fanout
+
+import (
+	"fmt"
+
+	"tallystream/schemas"
+)
+
+// Position is what a viewer has of a document: nothing (the zero Position), or
+// its bytes at a version of an epoch.
+type Position struct {
+	Known   bool
+	Epoch   schemas.Epoch
+	Version schemas.Version
+}
+
+// Trail is what there is to tell of one document: where its newest published
+// bytes lie, and the deltas since those published before, so that a viewer who
+// fetched either can be led to the newest version. It is a value: no clock, no
+// lock, no network.
+//
+// Deltas carry whole lines. So one that leads from b to v leads there from
+// any version between the two as well, and the union of a run of deltas leads
+// from the first one's b to the last one's v.
+type Trail struct {
+	document schemas.DocumentID
+	epoch    schemas.Epoch
+	head     schemas.Version // the newest version heard of in this epoch
+
+	published bool // the newest published bytes:
+	version   schemas.Version
+	hash      schemas.Digest
+	before    schemas.Version // the version published before
+
+	held   []held // without a gap between them; the last leads to head
+	bytes  int    // of all held frames
+	packed int    // bytes of the oldest held frame, if it is a union made by pack
+
+	snap   []byte // frame, built when first asked for
+	unions []held // built when first asked for; all lead to head
+}
+
+// held is a delta frame.
+type held struct {
+	from, to schemas.Version
+	frame    []byte
+}
+
+// slackBytes of deltas are held without a look at whether they repeat lines.
+const slackBytes = 16 << 10
+
+// NewTrail is the trail of a document of which nothing is known.
+func NewTrail(d schemas.DocumentID) *Trail { return &Trail{document: d} }
+
+// Empty reports whether nothing is known of the document.
+func (t *Trail) Empty() bool { return !t.published && len(t.held) == 0 }
+
+// Outcome says what became of a delta or an announcement.
+type Outcome string
+
+// What becomes of deltas and announcements.
+const (
+	Extended   Outcome = "extended"   // the trail leads on
+	Broken     Outcome = "broken"     // it begins after a gap: viewers before it need the next snapshot
+	Repeated   Outcome = "repeated"   // it says nothing new
+	Superseded Outcome = "superseded" // it is of an epoch that ended
+)
+
+// Add takes a delta frame with its header in, and keeps the frame. watched
+// says that the document has viewers: without any, deltas older than the
+// slack are not worth the work of uniting them.
+func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome {
+	if h.Epoch < t.epoch {
+		return Superseded
+	}
+	if h.Epoch > t.epoch {
+		t.reset(h.Epoch)
+	} else if h.To <= t.head {
+		return Repeated
+	}
+	outcome := Extended
+	if h.From > t.head {
+		outcome = Broken
+		t.drop(len(t.held))
+	}
+	t.held = append(t.held, held{h.From, h.To, frame})
+	t.bytes += len(frame)
+	t.head = h.To
+	t.unions = nil
+	if t.bytes > 2*t.packed+slackBytes {
+		if watched {
+			t.pack()
+		} else {
+			t.trim()
+		}
+	}
+	return outcome
+}
+
+// Announce takes in which bytes are published.
+func (t *Trail) Announce(epoch schemas.Epoch, version schemas.Version, hash schemas.Digest) Outcome {
+	if epoch < t.epoch {
+		return Superseded
+	}
+	if epoch > t.epoch {
+		t.reset(epoch)
+	}
+	if t.published && version <= t.version {
+		return Repeated
+	}
+	t.before = t.version
+	if !t.published {
+		t.before = version
+	}
+	t.published, t.version, t.hash, t.snap = true, version, hash, nil
+	outcome := Extended
+	if version > t.head {
+		// The deltas up to here did not come. Those before lead nowhere.
+		t.head = version
+		t.drop(len(t.held))
+		outcome = Broken
+	}
+	passed := 0
+	for passed < len(t.held) && t.held[passed].to <= t.before {
+		passed++
+	}
+	t.drop(passed)
+	return outcome
+}
+
+// Restate takes in bytes that were found in the bucket, whose epoch is not
+// known. Viewers of another epoch fetch them, unless theirs are the same.
+func (t *Trail) Restate(version schemas.Version, hash schemas.Digest) {
+	t.reset(0)
+	t.published, t.version, t.before, t.hash, t.head = true, version, version, hash, version
+}
+
+// Has reports whether bytes of this hash are the newest published ones, or
+// what the deltas lead to.
+func (t *Trail) Has(hash schemas.Digest) bool {
+	if t.published && t.hash == hash {
+		return true
+	}
+	if len(t.held) == 0 {
+		return false
+	}
+	newest, _, err := schemas.ReadDeltaHeader(t.held[len(t.held)-1].frame)
+	return err == nil && newest.Hash == hash
+}
+
+func (t *Trail) reset(epoch schemas.Epoch) { *t = Trail{document: t.document, epoch: epoch} }
+
+// drop forgets the oldest n held frames.
+func (t *Trail) drop(n int) {
+	if n == 0 {
+		return
+	}
+	for _, h := range t.held[:n] {
+		t.bytes -= len(h.frame)
+	}
+	rest := copy(t.held, t.held[n:])
+	clear(t.held[rest:]) // let go of the frames
+	t.held = t.held[:rest]
+	t.packed, t.unions = 0, nil
+}
+
+// trim drops the oldest frames until the slack is enough. A viewer that comes
+// to a document nobody watched may then wait for its next snapshot.
+func (t *Trail) trim() {
+	n, left := 0, t.bytes
+	for left > slackBytes && n < len(t.held)-1 {
+		left -= len(t.held[n].frame)
+		n++
+	}
+	t.drop(n)
+}
+
+// pack unites all held frames but the newest, which those who are up to date
+// need as it is. Lines that several of them carry are then held once, so
+// what is held stays below about twice the document, plus the slack.
+func (t *Trail) pack() {
+	last := len(t.held) - 1
+	if last < 1 {
+		return
+	}
+	frame, err := unite(t.held[:last])
+	if err != nil {
+		t.drop(last) // not frames of ours; those before the newest need a snapshot
+		return
+	}
+	united := held{t.held[0].from, t.held[last-1].to, frame}
+	newest := t.held[last]
+	t.drop(last + 1)
+	t.held = append(t.held, united, newest)
+	t.packed, t.bytes = len(frame), len(frame)+len(newest.frame)
+}
+
+// Pending reports whether Next has something for a viewer at p.
+func (t *Trail) Pending(p Position) bool {
+	if p.Known && p.Epoch == t.epoch {
+		return p.Version < t.head && (t.firstHeld(p.Version) >= 0 || t.published && t.version > p.Version)
+	}
+	if t.epoch == 0 && p.Known && p.Version >= t.version {
+		// Restated bytes, and a viewer who is likely ahead of them: the deltas
+		// or the announcement of its epoch will come.
+		return false
+	}
+	return t.published
+}
+
+// Next returns the frame that leads a viewer at p on, and where it is then.
+// There is none when the viewer is up to date, or when what it misses was
+// lost and is not published yet.
+func (t *Trail) Next(p Position) (frame []byte, after Position, ok bool) {
+	if !t.Pending(p) {
+		return nil, p, false
+	}
+	if p.Known && p.Epoch == t.epoch {
+		if first := t.firstHeld(p.Version); first >= 0 {
+			if frame := t.union(first); frame != nil {
+				return frame, Position{true, t.epoch, t.head}, true
+			}
+			return nil, p, false
+		}
+	}
+	if t.snap == nil {
+		s := schemas.Snap{Epoch: t.epoch, Document: t.document, Version: t.version, Hash: t.hash, Key: DocumentKey(t.hash)}
+		t.snap = s.AppendFrame(nil)
+	}
+	return t.snap, Position{true, t.epoch, t.version}, true
+}
+
+// DocumentKey is where a document's bytes lie in the bucket.
+func DocumentKey(hash schemas.Digest) string { return schemas.ContentKey("documents", hash, ".ndjson") }
+
+// firstHeld is the first held frame that a viewer at v needs, or -1 if held
+// frames do not lead on from v.
+func (t *Trail) firstHeld(v schemas.Version) int {
+	for i := range t.held {
+		if t.held[i].to > v {
+			if t.held[i].from > v {
+				return -1
+			}
+			return i
+		}
+	}
+	return -1
+}
+
+// union returns a frame that does what the held ones from first on do. It is
+// made once for everybody who is there.
+func (t *Trail) union(first int) []byte {
+	if first == len(t.held)-1 {
+		return t.held[first].frame
+	}
+	from := t.held[first].from
+	for _, u := range t.unions {
+		if u.from == from {
+			return u.frame
+		}
+	}
+	frame, err := unite(t.held[first:])
+	if err != nil {
+		t.drop(len(t.held)) // not frames of ours: the next snapshot leads on
+		return nil
+	}
+	t.unions = append(t.unions, held{from, t.head, frame})
+	return frame
+}
+
+func (t *Trail) String() string {
+	return fmt.Sprintf("%s: epoch %d, head %d, published %d, %d deltas of %d bytes",
+		t.document, t.epoch, t.head, t.version, len(t.held), t.bytes)
+}
