@@ -1,0 +1,171 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"tallystream/publish/bucket"
+	"tallystream/schemas"
+)
+
+// Defaults of Config.
+const (
+	DefaultDeltaEvery     = 100 * time.Millisecond
+	DefaultSnapshotEvery  = time.Second
+	DefaultHeartbeatEvery = 60 * time.Second
+	DefaultPollEvery      = time.Second
+	DefaultPagesEvery     = 5 * time.Second
+	DefaultResultsRows    = 1_000_000
+	// DefaultDocumentRate bounds how fast a night fills the bucket: 4 MB/s are
+	// 115 GB in eight hours of constant change everywhere at the size of the
+	// US; a state at the pace of a real night needs a few GB.
+	DefaultDocumentRate = 4 << 20
+	// DefaultExportRate does the same for CSV and unit lines: 128 KiB/s are
+	// 3.8 GB in eight hours.
+	DefaultExportRate = 128 << 10
+)
+
+// maxFrame is the largest delta that is sent, in bytes. A larger one is left
+// out: its document's next snapshot brings viewers up to date.
+const maxFrame = 4 << 20
+
+// View is one consistent cut of the ledgers.
+type View interface {
+	// Entries calls fn with the entries behind the given size of each
+	// partition, dense and in order within a partition.
+	Entries(ctx context.Context, after []uint64, fn func(schemas.Entry) error) error
+	// Tally is the ledger's own row of a county; zeros before its first entry.
+	Tally(ctx context.Context, county schemas.CountyIndex) ([]int64, error)
+	Close() error
+}
+
+// Ledger opens views.
+type Ledger interface {
+	View(ctx context.Context) (View, error)
+}
+
+// LedgerFunc makes a Ledger of a function.
+type LedgerFunc func(ctx context.Context) (View, error)
+
+// View opens a view.
+func (f LedgerFunc) View(ctx context.Context) (View, error) { return f(ctx) }
+
+// Records finds the exact bytes of an entry. They are only read, and not kept.
+type Records interface {
+	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
+}
+
+// Bucket holds what is published. When a write returns without error it is
+// durable. An error leaves open whether objects were stored: writing the same
+// again must be harmless.
+type Bucket interface {
+	// PutNew writes objects whose keys are free or hold the same bytes;
+	// bucket.ErrDiffers if one holds others, which then stay.
+	PutNew(ctx context.Context, objects ...bucket.Object) error
+	// Replace writes objects over what is there, each whole or not at all.
+	Replace(ctx context.Context, objects ...bucket.Object) error
+	// Get reads an object; bucket.ErrNotFound if there is none.
+	Get(ctx context.Context, key string) ([]byte, error)
+}
+
+// Announcer tells the fanout. What it says are hints: the bucket is the truth,
+// and an error is logged and passed over.
+type Announcer interface {
+	// Delta sends a delta frame; frame is only valid until it returns.
+	Delta(ctx context.Context, document schemas.DocumentID, frame []byte) error
+	// Published follows each snapshot. After the first of an epoch it names
+	// every document, in several messages where there are many.
+	Published(ctx context.Context, p schemas.Published) error
+}
+
+// Config of a Sequencer. What has no default must be set.
+type Config struct {
+	Election *schemas.Election
+	// Definition and Roster are published as they are: their exact bytes.
+	Definition, Roster []byte
+
+	Ledger    Ledger
+	Records   Records
+	Bucket    Bucket
+	Announcer Announcer
+
+	// Signer signs snapshots; VerifierKey (name+hash+key) is its public half,
+	// published beside them and used to read them back at the start.
+	Signer      note.Signer
+	VerifierKey string
+
+	// Wake hints that the ledger grew. Lost hints only cost PollEvery.
+	Wake <-chan struct{}
+	// Now is the clock of what is published; time.Now by default.
+	Now func() time.Time
+
+	// DeltaEvery, SnapshotEvery and PagesEvery are the least intervals; each
+	// stretches when its work costs more than a few percent of a core.
+	DeltaEvery, SnapshotEvery, PagesEvery time.Duration
+	// HeartbeatEvery is the longest time without a new snapshot.
+	HeartbeatEvery time.Duration
+	// PollEvery is how often the ledger is looked at without a hint.
+	PollEvery time.Duration
+
+	// ExportEvery is the least interval of CSV files (and unit lines) during
+	// the night; 0 writes them at Finish only.
+	ExportEvery time.Duration
+	// NoCSV leaves CSV out, UnitLines asks for unit lines too.
+	NoCSV, UnitLines bool
+	// ResultsRows is the most rows of results.csv, the one file with
+	// everything; beyond it there are only files by county.
+	ResultsRows int
+	// DocumentRate and ExportRate bound the bytes a second that snapshots and
+	// exports write on average.
+	DocumentRate, ExportRate float64
+
+	// LiveURL is where the fanout serves, such as wss://live.example.org; empty:
+	// beside the pages.
+	LiveURL string
+
+	Metrics *Metrics
+	Logger  *slog.Logger
+}
+
+func (c *Config) setDefaults() error {
+	for name, missing := range map[string]bool{
+		"Election": c.Election == nil, "Definition": len(c.Definition) == 0, "Ledger": c.Ledger == nil,
+		"Records": c.Records == nil, "Bucket": c.Bucket == nil, "Announcer": c.Announcer == nil,
+		"Signer": c.Signer == nil, "VerifierKey": c.VerifierKey == "", "Metrics": c.Metrics == nil, "Logger": c.Logger == nil,
+	} {
+		if missing {
+			return fmt.Errorf("publish: Config.%s is not set", name)
+		}
+	}
+	if schemas.DigestOf(c.Definition) != c.Election.Hash {
+		return fmt.Errorf("publish: Config.Definition is not the definition of Config.Election")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	for _, d := range []struct {
+		value *time.Duration
+		or    time.Duration
+	}{
+		{&c.DeltaEvery, DefaultDeltaEvery}, {&c.SnapshotEvery, DefaultSnapshotEvery}, {&c.PagesEvery, DefaultPagesEvery},
+		{&c.HeartbeatEvery, DefaultHeartbeatEvery}, {&c.PollEvery, DefaultPollEvery},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.or
+		}
+	}
+	if c.ResultsRows == 0 {
+		c.ResultsRows = DefaultResultsRows
+	}
+	if c.DocumentRate == 0 {
+		c.DocumentRate = DefaultDocumentRate
+	}
+	if c.ExportRate == 0 {
+		c.ExportRate = DefaultExportRate
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package publish_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tallystream/publish"
+	"tallystream/schemas"
+)
+
+// script is a short night: snapshots, files and pages, with a change between.
+func script(t *testing.T, b *books, n *night) {
+	time.Sleep(2 * time.Second)
+	b.count("oak.1", 1, oak1)
+	n.hint()
+	time.Sleep(2 * time.Second)
+	if err := n.Finish(t.Context()); err != nil {
+		t.Logf("first finish: %v", err)
+	}
+}
+
+func rest(t *testing.T, b *books, n *night) {
+	b.count("fir.1", 1, row(1, 9, 9, 1, 2, 2, 2, 2))
+	b.submit("fir.1", 2, row(1, 1, 1, 1, 0, 0, 0, 1), schemas.EntryHeld, schemas.HoldLowered)
+	b.count("oak.1", 2, row(1, 31, 41, 1, 10, 11, 12, 14, 1, 7, 8, 9, 11, 15, 22, 0, 0, 1, 3, 4, 5, 7))
+	n.hint()
+	time.Sleep(2 * time.Second)
+	n.mustFinish()
+}
+
+func withFiles(c *publish.Config) { c.UnitLines, c.ExportEvery = true, time.Second }
+
+// results are all final documents and files by their names.
+func results(t *testing.T, store *strictBucket, e *election) map[string]string {
+	chain := checkChain(t, store, e)
+	out := map[string]string{}
+	for _, m := range manifestOf(t, store, chain[len(chain)-1]) {
+		out[m.Name] = string(store.must(m.Key))
+	}
+	return out
+}
+
+// unharmed runs the night without faults.
+func unharmed(t *testing.T) (results_ map[string]string, writes int) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		p := store.process(nil)
+		n := begin(t, b, p, newViewer(t, store), withFiles)
+		script(t, b, n)
+		writes = p.n
+		rest(t, b, n)
+		n.mustEnd()
+		results_ = results(t, store, e)
+	})
+	return results_, writes
+}
+
+func TestACrashAtAnyWriteLosesNothingAndChangesNothing(t *testing.T) {
+	want, writes := unharmed(t)
+	if writes < 25 {
+		t.Fatalf("the script makes only %d writes", writes)
+	}
+	for _, f := range []fault{crash, crashed} {
+		for at := 1; at <= writes; at++ {
+			t.Run(fmt.Sprintf("fault %d at write %d", f, at), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := openElection(t, smallElection())
+					b, store := newBooks(t, e), newBucket(t)
+					p := store.process(func(n int, _ string) fault {
+						if n == at {
+							return f
+						}
+						return works
+					})
+					n := begin(t, b, p, newViewer(t, store), withFiles)
+					script(t, b, n)
+					_ = n.end() // how a dead process ended does not matter
+					before := len(checkReadable(t, store, e))
+
+					again := begin(t, b, store.process(nil), newViewer(t, store), withFiles)
+					rest(t, b, again)
+					again.mustEnd()
+					compare(t, want, results(t, store, e))
+					if after := len(checkChain(t, store, e)); after <= before {
+						t.Errorf("%d snapshots before the crash, %d in the end", before, after)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestAFailingBucketIsWrittenAgainWithTheSameBytes(t *testing.T) {
+	want, writes := unharmed(t)
+	for _, f := range []fault{notStored, stored} {
+		for at := 1; at <= writes; at++ {
+			t.Run(fmt.Sprintf("fault %d at write %d", f, at), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := openElection(t, smallElection())
+					b, store := newBooks(t, e), newBucket(t)
+					hit := ""
+					p := store.process(func(n int, key string) fault {
+						if n == at || (hit == key && n < at+4) { // and some times more
+							hit = key
+							return f
+						}
+						return works
+					})
+					n := begin(t, b, p, newViewer(t, store), withFiles)
+					script(t, b, n)
+					select {
+					case err := <-n.done: // opening is not repeated: whoever starts it does that
+						if err == nil {
+							t.Fatal("Run ended without an error")
+						}
+						n = begin(t, b, store.process(nil), newViewer(t, store), withFiles)
+					default:
+					}
+					rest(t, b, n)
+					n.mustEnd()
+					compare(t, want, results(t, store, e))
+				})
+			})
+		}
+	}
+}
+
+// checkReadable is checkChain for a bucket that a process left behind in the
+// middle of its work: latest may be one behind.
+func checkReadable(t *testing.T, store *strictBucket, e *election) []schemas.SnapshotNumber {
+	var numbers []schemas.SnapshotNumber
+	for {
+		note, err := store.Get(t.Context(), schemas.SnapshotKey(schemas.SnapshotNumber(len(numbers)+1)))
+		if err != nil {
+			return numbers
+		}
+		s, err := schemas.OpenSnapshot(note, e.verifier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkManifest(t, store, s)
+		numbers = append(numbers, s.Number)
+	}
+}
+
+func compare(t *testing.T, want, got map[string]string) {
+	t.Helper()
+	for name, body := range want {
+		if got[name] != body {
+			t.Errorf("%s is\n%s\nwant\n%s", name, got[name], body)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d files, want %d", len(got), len(want))
+	}
+}

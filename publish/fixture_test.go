@@ -1,0 +1,258 @@
+package publish_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
+
+	"tallystream/publish"
+	"tallystream/schemas"
+)
+
+// smallElection has two states, contests of one county, of one state and of
+// all, and names that would break a careless page.
+func smallElection() *schemas.Definition {
+	yes := []schemas.Selection{{ID: "yes", Name: "Yes"}, {ID: "no", Name: "No"}}
+	return &schemas.Definition{
+		Schema: schemas.DefinitionSchema, Election: "test-2026", Name: `Test <script>alert("1")</script> & more`, Date: "2026-11-03",
+		Origin: "results.example/test-2026", CountTypes: []schemas.CountType{schemas.Early, schemas.ElectionDay},
+		Partitions: 2, Signatures: 1, Rules: schemas.Rules{Ballots: true},
+		States:   []schemas.State{{ID: "north", Name: "North"}, {ID: "south", Name: "South"}},
+		Counties: []schemas.County{{ID: "oak", Name: "Oak", State: "north"}, {ID: "ash", Name: "Ash & Elm", State: "north"}, {ID: "fir", Name: "Fir", State: "south"}},
+		Contests: []schemas.Contest{
+			{ID: "president", Name: "President", Kind: schemas.CandidateContest, VotesAllowed: 1, Residuals: schemas.ResidualsNone,
+				Selections: []schemas.Selection{{ID: "smith", Name: `O'Smith "Sam"`, Party: "A"}, {ID: "jones", Name: "Jones", Party: "<B>"}}},
+			{ID: "governor", Name: "Governor of North", Kind: schemas.CandidateContest, VotesAllowed: 1, Residuals: schemas.ResidualsTotal,
+				Selections: []schemas.Selection{{ID: "lee", Name: "Lee"}, {ID: "kim", Name: "Kim"}}},
+			{ID: "bond", Name: "School bond", Kind: schemas.BallotMeasureContest, VotesAllowed: 1, Residuals: schemas.ResidualsNone, Selections: yes},
+		},
+		Styles: []schemas.Style{
+			{ID: "north", Contests: []schemas.ContestID{"governor", "president"}},
+			{ID: "bonded", Contests: []schemas.ContestID{"bond", "governor", "president"}},
+			{ID: "south", Contests: []schemas.ContestID{"president"}},
+		},
+		Units: []schemas.Unit{
+			{ID: "oak.1", Name: "1", County: "oak", Kind: schemas.PrecinctUnit, Style: "bonded"},
+			{ID: "oak.2", Name: "2", County: "oak", Kind: schemas.PrecinctUnit, Style: "north"},
+			{ID: "ash.1", Name: "1", County: "ash", Kind: schemas.PrecinctUnit, Style: "north"},
+			{ID: "fir.1", Name: "1", County: "fir", Kind: schemas.PrecinctUnit, Style: "south"},
+		},
+	}
+}
+
+// election is an open election and the key of its publisher.
+type election struct {
+	*schemas.Election
+	definition []byte
+	signer     note.Signer
+	verifier   note.Verifier
+	vkey       string
+}
+
+// seeded is a source of bytes for keys that are the same in every run.
+type seeded struct{ *rand.ChaCha8 }
+
+func openElection(t testing.TB, d *schemas.Definition) *election {
+	t.Helper()
+	b, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := schemas.OpenElection(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	skey, vkey, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte{1})}, "results.example/publish")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := note.NewVerifier(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &election{e, b, signer, verifier, vkey}
+}
+
+// books is a stream and a ledger in memory, as the aggregators keep them. It
+// counts on its own, by identifiers, so that a mistake of the code under test
+// does not hide in code that both use.
+type books struct {
+	t testing.TB
+	e *election
+
+	mu      sync.Mutex
+	records map[schemas.Checkpoint][]byte
+	entries [][]schemas.Entry // by partition
+	latest  map[schemas.UnitIndex][]schemas.Count
+	tallies [][]int64
+	failing error // of every view
+}
+
+func newBooks(t testing.TB, e *election) *books {
+	b := &books{
+		t: t, e: e, records: map[schemas.Checkpoint][]byte{}, entries: make([][]schemas.Entry, e.Definition.Partitions),
+		latest: map[schemas.UnitIndex][]schemas.Count{},
+	}
+	for i := range e.Counties {
+		b.tallies = append(b.tallies, make([]int64, e.Counties[i].Cells))
+	}
+	return b
+}
+
+// cells makes a row of the unit: stated everywhere, each count from next.
+func (b *books) cells(u schemas.UnitIndex, next func() schemas.Count) []schemas.Count {
+	style := b.e.Units[u].Style
+	out := make([]schemas.Count, style.Cells)
+	for i := range out {
+		out[i] = next()
+	}
+	for i := range style.Sections {
+		out[style.Sections[i].Offset] = 1
+	}
+	// Ballots that hold all votes.
+	for k := range b.e.Types() {
+		out[1+k] += 10_000
+	}
+	return out
+}
+
+// submit puts a submission into the stream and, as kind says, the ledger.
+func (b *books) submit(unit schemas.UnitID, revision schemas.Revision, cells []schemas.Count, kind schemas.EntryKind, hold schemas.HoldCode) {
+	b.t.Helper()
+	u, ok := b.e.Unit(unit)
+	if !ok {
+		b.t.Fatalf("no unit %s", unit)
+	}
+	body := b.e.AppendBody(nil, u, revision, cells, nil, nil)
+	record, err := schemas.AppendEnvelope(nil, b.e.Definition.Origin, unit, revision, body, b.e.signer)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := schemas.Checkpoint(len(b.records) + 1)
+	b.records[at] = record
+	p := b.e.PartitionOf(u)
+	b.entries[p] = append(b.entries[p], schemas.Entry{
+		Partition: p, Seq: uint64(len(b.entries[p]) + 1), Kind: kind, Hold: hold, Unit: unit, Revision: revision,
+		Digest: schemas.DigestOf(body), At: at,
+	})
+	if kind == schemas.EntryCounted {
+		b.tally(u, b.latest[u], -1)
+		b.tally(u, cells, 1)
+		b.latest[u] = cells
+	}
+}
+
+func (b *books) count(unit schemas.UnitID, revision schemas.Revision, cells []schemas.Count) {
+	b.t.Helper()
+	b.submit(unit, revision, cells, schemas.EntryCounted, "")
+}
+
+// tally adds a unit's cells to its county, contest by contest.
+func (b *books) tally(u schemas.UnitIndex, cells []schemas.Count, sign int64) {
+	if cells == nil {
+		return
+	}
+	c := b.e.Units[u].County
+	for _, s := range b.e.Units[u].Style.Sections {
+		i, ok := b.e.Counties[c].Find(s.Contest)
+		if !ok {
+			b.t.Fatal("county without the contest of its unit")
+		}
+		to := b.e.Counties[c].Sections[i].Offset
+		for k := range int32(s.Size(b.e.Types())) {
+			b.tallies[c][to+k] += sign * int64(cells[s.Offset+k])
+		}
+	}
+}
+
+func (b *books) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failing = err
+}
+
+// Get implements publish.Records.
+func (b *books) Get(_ context.Context, at schemas.Checkpoint) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, ok := b.records[at]; ok {
+		return r, nil
+	}
+	return nil, fmt.Errorf("no record at %d", at)
+}
+
+// View implements publish.Ledger: a copy at this moment.
+func (b *books) View(context.Context) (publish.View, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failing != nil {
+		return nil, b.failing
+	}
+	v := &view{}
+	for _, entries := range b.entries {
+		v.entries = append(v.entries, slices.Clone(entries))
+	}
+	for _, row := range b.tallies {
+		v.tallies = append(v.tallies, slices.Clone(row))
+	}
+	return v, nil
+}
+
+type view struct {
+	entries [][]schemas.Entry
+	tallies [][]int64
+}
+
+func (v *view) Entries(_ context.Context, after []uint64, fn func(schemas.Entry) error) error {
+	for p, entries := range v.entries {
+		for _, e := range entries[after[p]:] {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v *view) Tally(_ context.Context, c schemas.CountyIndex) ([]int64, error) {
+	return v.tallies[c], nil
+}
+
+func (v *view) Close() error { return nil }
+
+// config is a configuration over the books, with what a test does not care
+// about filled in.
+func (b *books) config(store publish.Bucket, announcer publish.Announcer, wake <-chan struct{}) publish.Config {
+	return publish.Config{
+		Election: b.e.Election, Definition: b.e.definition, Roster: []byte(`{"keys":[]}`),
+		Ledger: b, Records: b, Bucket: store, Announcer: announcer,
+		Signer: b.e.signer, VerifierKey: b.e.vkey, Wake: wake,
+		Metrics: publish.NewMetrics(prometheus.NewRegistry()),
+		Logger:  slog.New(slog.NewTextHandler(testWriter{b.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// row is a row of counts, for tests that name their numbers.
+func row(n ...schemas.Count) []schemas.Count { return n }

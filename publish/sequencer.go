@@ -1,0 +1,383 @@
+package publish
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"tallystream/schemas"
+)
+
+// Sequencer publishes one election. Only one may run per bucket; a second one
+// stops the first (see epoch in recovery.go).
+//
+// One goroutine, Run's, owns the books (fold, renderer, cut). While a snapshot
+// is being written, its own goroutine owns the shelf; between snapshots Run's
+// does. So deltas never wait for documents to be written.
+type Sequencer struct {
+	cfg       Config
+	verifier  note.Verifier
+	catalogue *catalogue
+	pages     *pageSet
+
+	finishing chan *finish
+	done      chan struct{} // closed when Run returns
+
+	status status // has its own lock
+
+	// Of Run's goroutine.
+	fold     *fold
+	renderer *renderer
+	cut      cut
+	first    bool // no cut was made yet
+	epoch    schemas.Epoch
+	head     head
+	shelf    *shelf
+	hinted   bool
+	nextRead time.Time // not before this, though hinted
+	lastRead time.Time
+	tick     schedule
+	snapshot schedule
+	writing  chan written // nil: no snapshot is being written
+	waiting  []*finish    // to be served by the next snapshot
+}
+
+// drainTime is how long a snapshot that is being written may take to its end
+// after Run was told to stop.
+const drainTime = 10 * time.Second
+
+// schedule is when one kind of work may be done next.
+type schedule struct {
+	pace pace
+	next time.Time
+}
+
+// cut is what the last rendered edition says of the ledgers.
+type cut struct {
+	log            schemas.LogSize
+	accepted, held uint64
+	holds          map[schemas.HoldCode]uint64
+}
+
+// finish is a wish for a last snapshot with everything in it.
+type finish struct {
+	done chan error // buffered
+}
+
+// status is what other goroutines may ask for.
+type status struct {
+	mu                      sync.Mutex
+	latest                  schemas.Snapshot
+	ledger, bucket, stopped error // why it is not ready
+}
+
+// New checks the configuration. It touches nothing.
+func New(cfg Config) (*Sequencer, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	verifier, err := note.NewVerifier(cfg.VerifierKey)
+	if err != nil {
+		return nil, fmt.Errorf("publish: Config.VerifierKey: %w", err)
+	}
+	if verifier.Name() != cfg.Signer.Name() || verifier.KeyHash() != cfg.Signer.KeyHash() {
+		return nil, fmt.Errorf("publish: Config.VerifierKey is of %s, Config.Signer is %s", verifier.Name(), cfg.Signer.Name())
+	}
+	c := newCatalogue(cfg.Election)
+	most := cfg.HeartbeatEvery / 2
+	s := &Sequencer{
+		cfg: cfg, verifier: verifier, catalogue: c,
+		pages:     newPageSet(c, &cfg),
+		finishing: make(chan *finish),
+		done:      make(chan struct{}),
+		fold:      newFold(cfg.Election),
+		renderer:  newRenderer(c),
+		first:     true,
+		hinted:    true,
+		tick:      schedule{pace: pace{least: cfg.DeltaEvery, most: most, share: deltaShare}},
+		snapshot:  schedule{pace: pace{least: cfg.SnapshotEvery, most: most, share: snapshotShare, rate: cfg.DocumentRate}},
+	}
+	return s, nil
+}
+
+// Ready is nil while snapshots are published: after the first one, and until
+// the bucket fails or the sequencer stops.
+func (s *Sequencer) Ready() error {
+	s.status.mu.Lock()
+	defer s.status.mu.Unlock()
+	if s.status.latest.Number == 0 {
+		return cmp.Or(s.status.stopped, s.status.bucket, s.status.ledger, errNoSnapshot)
+	}
+	return cmp.Or(s.status.stopped, s.status.bucket, s.status.ledger)
+}
+
+var errNoSnapshot = errors.New("no snapshot is published yet")
+
+// Latest is the newest snapshot that is published; its Number is 0 before any.
+func (s *Sequencer) Latest() schemas.Snapshot {
+	s.status.mu.Lock()
+	defer s.status.mu.Unlock()
+	return s.status.latest
+}
+
+// report changes the status under its lock.
+func (s *Sequencer) report(change func(*status)) {
+	s.status.mu.Lock()
+	defer s.status.mu.Unlock()
+	change(&s.status)
+}
+
+// Run publishes until ctx is done, which is no error, or until something that
+// it must not go on after. It runs once.
+func (s *Sequencer) Run(ctx context.Context) error {
+	defer close(s.done)
+	err := s.open(ctx)
+	if err == nil {
+		err = s.loop(ctx)
+	}
+	s.abandon(err)
+	if ctx.Err() != nil && !fatal(err) {
+		s.report(func(st *status) { st.stopped = ErrStopped })
+		return nil
+	}
+	s.cfg.Metrics.stopped.Set(1)
+	s.report(func(st *status) { st.stopped = fmt.Errorf("%w: %w", ErrStopped, err) })
+	s.cfg.Logger.ErrorContext(ctx, "publishing stopped, the last snapshot stays", "epoch", s.epoch, "log", s.cut.log, "err", err)
+	return err
+}
+
+// abandon lets the snapshot at hand come to its end and answers those who wait.
+func (s *Sequencer) abandon(err error) {
+	if s.writing != nil {
+		_ = s.closed(<-s.writing) // whoever waits for it is told, or told below
+	}
+	for _, f := range s.waiting {
+		f.done <- fmt.Errorf("finishing: %w: %w", ErrStopped, err)
+	}
+}
+
+// Finish publishes everything that the ledger holds by now, with CSV files,
+// unit lines and all pages, in one snapshot more. Run must be running, and
+// goes on afterwards. It may be called again.
+func (s *Sequencer) Finish(ctx context.Context) error {
+	f := &finish{done: make(chan error, 1)}
+	select {
+	case s.finishing <- f:
+	case <-s.done:
+		return fmt.Errorf("finishing: %w", ErrStopped)
+	case <-ctx.Done():
+		return fmt.Errorf("finishing: %w", ctx.Err())
+	}
+	select {
+	case err := <-f.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("finishing: %w", ctx.Err())
+	}
+}
+
+func (s *Sequencer) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if err := s.turn(ctx); err != nil {
+			return err
+		}
+		timer.Reset(time.Until(s.due()))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.cfg.Wake:
+			s.hinted = true
+		case <-timer.C:
+		case f := <-s.finishing:
+			s.waiting = append(s.waiting, f)
+			s.hinted, s.nextRead = true, time.Time{}
+		case w := <-s.writing:
+			if err := s.closed(w); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// turn does what is due.
+func (s *Sequencer) turn(ctx context.Context) error {
+	now := time.Now()
+	if s.readDue(now) {
+		if err := s.read(ctx, now); err != nil {
+			if fatal(err) || ctx.Err() != nil {
+				return err
+			}
+			s.cfg.Metrics.ledgerErr.Inc()
+			s.cfg.Logger.WarnContext(ctx, "reading the ledger failed, trying again", "err", err)
+			s.report(func(st *status) { st.ledger = err })
+			s.nextRead = now.Add(s.cfg.PollEvery)
+			return nil
+		}
+		s.report(func(st *status) { st.ledger = nil })
+	}
+	if s.writing == nil && s.snapshotDue(now) {
+		s.begin(ctx, now)
+	}
+	return nil
+}
+
+func (s *Sequencer) readDue(now time.Time) bool {
+	switch {
+	case now.Before(s.nextRead):
+		return false
+	case s.hinted, !now.Before(s.lastRead.Add(s.cfg.PollEvery)):
+		return true
+	}
+	return s.behind() && !now.Before(s.tick.next)
+}
+
+// behind reports whether the books hold more than the last cut shows.
+func (s *Sequencer) behind() bool { return s.first || s.fold.log != s.cut.log }
+
+func (s *Sequencer) snapshotDue(now time.Time) bool {
+	switch {
+	case s.first:
+		return false
+	case len(s.waiting) > 0:
+		return s.fold.log == s.cut.log
+	case s.cut.log != s.head.log || s.head.epoch != s.epoch:
+		return !now.Before(s.snapshot.next)
+	}
+	return !now.Before(s.head.begun.Add(s.cfg.HeartbeatEvery))
+}
+
+// due is when the next turn has something to do.
+func (s *Sequencer) due() time.Time {
+	at := s.lastRead.Add(s.cfg.PollEvery)
+	if s.hinted {
+		at = s.nextRead
+	}
+	if s.behind() {
+		at = earliest(at, s.tick.next)
+	}
+	at = latest(at, s.nextRead)
+	if s.writing == nil && !s.first {
+		if s.cut.log != s.head.log || s.head.epoch != s.epoch {
+			at = earliest(at, s.snapshot.next)
+		}
+		at = earliest(at, s.head.begun.Add(s.cfg.HeartbeatEvery))
+	}
+	return at
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// read takes a view of the ledger, counts what is new in it and, when a tick
+// is due, checks the double entry at that cut and sends the changes. Counting
+// happens more often than ticking: it must be done for each submission
+// anyway, in small pieces and while the record is still in memory.
+func (s *Sequencer) read(ctx context.Context, now time.Time) error {
+	s.hinted, s.lastRead, s.nextRead = false, now, now.Add(s.cfg.DeltaEvery)
+	view, err := s.cfg.Ledger.View(ctx)
+	if err != nil {
+		return fmt.Errorf("opening a ledger view: %w", err)
+	}
+	defer view.Close() // it only reads
+	if err := s.count(ctx, view); err != nil {
+		return err
+	}
+	s.cfg.Metrics.readTime.Observe(time.Since(now).Seconds())
+	if !s.behind() || (now.Before(s.tick.next) && len(s.waiting) == 0) {
+		return nil
+	}
+	return s.makeCut(ctx, view)
+}
+
+// count folds the view's new entries. After an error that is not fatal the
+// fold stands behind the last entry that it took.
+func (s *Sequencer) count(ctx context.Context, view View) error {
+	m := s.cfg.Metrics
+	err := view.Entries(ctx, slices.Clone(s.fold.sizes), func(entry schemas.Entry) error {
+		var record []byte
+		if needsRecord(&entry) {
+			var err error
+			if record, err = s.cfg.Records.Get(ctx, entry.At); err != nil {
+				return fmt.Errorf("reading the submission of entry %d of partition %d: %w", entry.Seq, entry.Partition, err)
+			}
+		}
+		if err := s.fold.apply(&entry, record); err != nil {
+			return err
+		}
+		m.entries.WithLabelValues(string(entry.Kind)).Inc()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the ledger: %w", err)
+	}
+	m.logSize.Set(float64(s.fold.log))
+	return nil
+}
+
+// makeCut makes the view's cut the one that is published next: both books
+// agree on it, and its changes go out as deltas.
+func (s *Sequencer) makeCut(ctx context.Context, view View) error {
+	begun := time.Now()
+	counties := s.fold.touched
+	if s.first {
+		counties = s.catalogue.allCounties() // those without entries too
+		if s.fold.log < s.head.log {
+			return fmt.Errorf("%w: %d entries, snapshot %d was made of %d", ErrLedgerBehind, s.fold.log, s.head.number, s.head.log)
+		}
+	}
+	if err := s.balance(ctx, view, counties); err != nil {
+		return err
+	}
+	s.renderer.render(s.fold.rows, counties, s.fold.log)
+	s.fold.settle()
+	s.cut = cut{log: s.fold.log, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held)}
+	for code, n := range s.cut.holds {
+		s.cfg.Metrics.holds.WithLabelValues(string(code)).Set(float64(n))
+	}
+	if !s.first {
+		s.sendDeltas(ctx)
+	}
+	s.first = false
+	took := time.Since(begun)
+	s.tick.next = s.tick.pace.next(begun, took, 0)
+	s.cfg.Metrics.tickTime.Observe(took.Seconds())
+	s.cfg.Metrics.tickEvery.Set(s.tick.next.Sub(begun).Seconds())
+	return nil
+}
+
+// balance is the double entry: the ledger's tallies at the view's cut must
+// equal our own fold of the same entries.
+func (s *Sequencer) balance(ctx context.Context, view View, counties []schemas.CountyIndex) error {
+	for _, c := range counties {
+		tally, err := view.Tally(ctx, c)
+		if err != nil {
+			return fmt.Errorf("reading the tally of county %s: %w", s.cfg.Election.Counties[c].ID, err)
+		}
+		if err := s.fold.balance(c, tally); err != nil {
+			s.cfg.Metrics.balanced.Set(0)
+			s.cfg.Logger.ErrorContext(ctx, "double entry does not balance", "county", s.cfg.Election.Counties[c].ID, "log", s.fold.log, "err", err)
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,272 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tallystream/publish/bucket"
+	"tallystream/schemas"
+)
+
+// head is the newest snapshot of the chain. Run's goroutine owns it.
+type head struct {
+	number schemas.SnapshotNumber
+	note   schemas.Digest // of the note's bytes: the next one's previous
+	log    schemas.LogSize
+	epoch  schemas.Epoch // 0 if another process made it
+	begun  time.Time
+}
+
+// shelf is what the writing of snapshots remembers from one to the next. The
+// goroutine that writes owns it.
+type shelf struct {
+	stored  []schemas.Digest // by document: bytes known to be durable
+	exports *exports
+}
+
+// plan is one snapshot before it is written. Everything in it is fixed when it
+// is made, so that writing it again after an error writes the same bytes.
+type plan struct {
+	snapshot  schemas.Snapshot // Manifest is filled in by write
+	edition   *edition
+	holds     map[schemas.HoldCode]uint64
+	announced []int32 // documents that changed since the last snapshot of this epoch
+	final     bool    // asked for by Finish
+	serves    []*finish
+	exports   *exportPlan // nil when none are due
+	begun     time.Time
+
+	note []byte // once signed
+}
+
+// written is the outcome of a plan.
+type written struct {
+	plan  *plan
+	note  schemas.Digest
+	took  time.Duration // of documents, manifest, note and latest
+	bytes int64
+	err   error
+}
+
+// begin plans a snapshot of the last cut and starts to write it.
+func (s *Sequencer) begin(ctx context.Context, now time.Time) {
+	p := s.plan(now)
+	out := make(chan written, 1)
+	s.writing = out
+	// What is half written when Run is told to stop may come to its end.
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, cancel) })
+	go func() {
+		defer cancel()
+		defer stop()
+		out <- s.write(writing, ctx, p)
+	}()
+}
+
+func (s *Sequencer) plan(now time.Time) *plan {
+	p := &plan{
+		snapshot: schemas.Snapshot{
+			Origin: s.cfg.Election.Definition.Origin, Number: s.head.number + 1, Previous: s.head.note,
+			Log: s.cut.log, Accepted: s.cut.accepted, Held: s.cut.held,
+			Time: s.cfg.Now().UTC().Format(schemas.SnapshotTimeLayout),
+		},
+		edition: s.renderer.edition.picture(),
+		holds:   s.cut.holds,
+		final:   len(s.waiting) > 0, serves: s.waiting,
+		begun: now,
+	}
+	s.waiting = nil
+	for i := range p.edition.documents {
+		if s.head.epoch != s.epoch || p.edition.documents[i].version > s.head.log {
+			p.announced = append(p.announced, int32(i))
+		}
+	}
+	p.exports = s.shelf.exports.plan(now, p.final, s.fold)
+	return p
+}
+
+// closed takes over what a finished writing says.
+func (s *Sequencer) closed(w written) error {
+	s.writing = nil
+	if w.err != nil {
+		s.waiting = append(w.plan.serves, s.waiting...) // to be told by abandon
+		return w.err
+	}
+	p := w.plan
+	s.head = head{number: p.snapshot.Number, note: w.note, log: p.snapshot.Log, epoch: s.epoch, begun: p.begun}
+	s.snapshot.next = s.snapshot.pace.next(p.begun, w.took, w.bytes)
+	for _, f := range p.serves {
+		f.done <- nil
+	}
+	return nil
+}
+
+// write publishes a plan. Its steps are ordered so that at each moment every
+// name that can be found leads to bytes that are durable:
+//
+//	documents, files  content-addressed or under this snapshot's number; if the
+//	                  process dies here they are orphans, and do no harm
+//	manifest          content-addressed; the same
+//	note              the snapshot exists from here on, and recovery finds it by
+//	                  looking behind latest
+//	latest            the snapshot is found; recovery moves it if we die before
+//	bus, pages        hints and convenience; the next snapshot renews them
+//
+// Every step may be repeated: after an error whose outcome is not known the
+// same bytes are written again, until that works or Run is told to stop.
+func (s *Sequencer) write(ctx, running context.Context, p *plan) written {
+	w := written{plan: p}
+	begun := time.Now()
+	if w.bytes, w.err = s.writeDocuments(ctx, running, p); w.err != nil {
+		return w
+	}
+	exporting := time.Now()
+	if w.err = s.writeExports(ctx, running, p); w.err != nil {
+		return w
+	}
+	exported := time.Since(exporting)
+	if w.err = s.writeManifest(ctx, running, p); w.err != nil {
+		return w
+	}
+	if w.err = s.writeNote(ctx, running, p); w.err != nil {
+		return w
+	}
+	w.note = schemas.DigestOf(p.note)
+	w.took = time.Since(begun) - exported
+	s.published(ctx, p, w.took)
+	s.announce(ctx, p)
+	w.err = s.writePages(ctx, running, p)
+	return w
+}
+
+// putAtOnce bounds the bytes that one call of the bucket carries, and with
+// that the memory that a snapshot of everything takes.
+const putAtOnce = 32 << 20
+
+// writeDocuments stores the documents whose bytes are not known to be stored.
+func (s *Sequencer) writeDocuments(ctx, running context.Context, p *plan) (int64, error) {
+	var objects []bucket.Object
+	var batch []int32
+	size, total := 0, int64(0)
+	flush := func() error {
+		if err := s.insist(ctx, running, "documents", func() error { return s.cfg.Bucket.PutNew(ctx, objects...) }); err != nil {
+			return err
+		}
+		for _, i := range batch {
+			s.shelf.stored[i] = p.edition.documents[i].hash
+		}
+		s.cfg.Metrics.documents.Add(float64(len(batch)))
+		s.cfg.Metrics.bytes.WithLabelValues("document").Add(float64(size))
+		total += int64(size)
+		objects, batch, size = objects[:0], batch[:0], 0
+		return nil
+	}
+	for i := range p.edition.documents {
+		d := &p.edition.documents[i]
+		if s.shelf.stored[i] == d.hash {
+			continue
+		}
+		objects = append(objects, immutable(schemas.ContentKey("documents", d.hash, ".ndjson"), p.edition.body(int32(i)), typeNDJSON))
+		batch = append(batch, int32(i))
+		if size += int(d.size); size >= putAtOnce {
+			if err := flush(); err != nil {
+				return total, err
+			}
+		}
+	}
+	if len(batch) == 0 {
+		return total, nil
+	}
+	return total, flush()
+}
+
+// writeManifest stores the list of everything that the snapshot names.
+func (s *Sequencer) writeManifest(ctx, running context.Context, p *plan) error {
+	b := appendManifest(nil, s.manifest(p))
+	p.snapshot.Manifest = schemas.DigestOf(b)
+	object := immutable(schemas.ContentKey("manifests", p.snapshot.Manifest, ".ndjson"), b, typeNDJSON)
+	s.cfg.Metrics.bytes.WithLabelValues("manifest").Add(float64(len(b)))
+	return s.insist(ctx, running, "manifest", func() error { return s.cfg.Bucket.PutNew(ctx, object) })
+}
+
+// writeNote signs the snapshot, stores it under its number and moves latest.
+func (s *Sequencer) writeNote(ctx, running context.Context, p *plan) error {
+	var err error
+	// Signed once: a repeated write must carry the same bytes, whatever the
+	// signer does.
+	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.Signer); err != nil {
+		return fmt.Errorf("signing snapshot %d: %w", p.snapshot.Number, err)
+	}
+	// A sequencer of a later epoch may have begun while we worked. This look
+	// makes us stop before we write; what it misses, PutNew catches.
+	if err := s.insist(ctx, running, "epoch", func() error { return s.checkEpoch(ctx) }); err != nil {
+		return err
+	}
+	note := immutable(schemas.SnapshotKey(p.snapshot.Number), p.note, typeText)
+	if err := s.insist(ctx, running, "snapshot", func() error { return s.cfg.Bucket.PutNew(ctx, note) }); err != nil {
+		return err
+	}
+	return s.insist(ctx, running, "latest", func() error {
+		return s.cfg.Bucket.Replace(ctx, mutable(schemas.LatestKey, p.note, typeText))
+	})
+}
+
+// published says that the snapshot stands.
+func (s *Sequencer) published(ctx context.Context, p *plan, took time.Duration) {
+	s.report(func(st *status) { st.latest, st.bucket = p.snapshot, nil })
+	m := s.cfg.Metrics
+	m.snapshot.Set(float64(p.snapshot.Number))
+	m.snapshotLog.Set(float64(p.snapshot.Log))
+	m.snapshotStamp.Set(float64(s.cfg.Now().UnixMilli()) / 1000)
+	m.snapshotTime.Observe(took.Seconds())
+	s.cfg.Logger.DebugContext(ctx, "snapshot published", "snapshot", p.snapshot.Number, "log", p.snapshot.Log,
+		"documents", len(p.announced), "elapsed", took)
+}
+
+// insist repeats a write until it works. Other bytes under our key mean that
+// somebody else publishes: then nothing more is written.
+func (s *Sequencer) insist(ctx, running context.Context, what string, write func() error) error {
+	const longest = 5 * time.Second
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, longest) {
+		err := write()
+		switch {
+		case err == nil:
+			s.report(func(st *status) { st.bucket = nil })
+			return nil
+		case errors.Is(err, bucket.ErrDiffers):
+			return fmt.Errorf("writing %s: %w: %w", what, ErrFenced, err)
+		case fatal(err), ctx.Err() != nil, running.Err() != nil:
+			return fmt.Errorf("writing %s: %w", what, err)
+		}
+		s.cfg.Metrics.bucketErr.Inc()
+		s.report(func(st *status) { st.bucket = err })
+		s.cfg.Logger.WarnContext(ctx, "writing to the bucket failed, trying again", "object", what, "err", err)
+		select {
+		case <-running.Done():
+			return fmt.Errorf("writing %s: %w", what, err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Media types and caching of objects.
+const (
+	typeNDJSON = "application/x-ndjson"
+	typeText   = "text/plain; charset=utf-8"
+	typeJSON   = "application/json"
+	typeCSV    = "text/csv; charset=utf-8"
+	typeHTML   = "text/html; charset=utf-8"
+
+	cacheForever = "public, max-age=31536000, immutable"
+	cacheShortly = "public, max-age=1, stale-while-revalidate=5"
+)
+
+func immutable(key string, body []byte, contentType string) bucket.Object {
+	return bucket.Object{Key: key, Body: body, ContentType: contentType, CacheControl: cacheForever}
+}
+
+func mutable(key string, body []byte, contentType string) bucket.Object {
+	return bucket.Object{Key: key, Body: body, ContentType: contentType, CacheControl: cacheShortly}
+}
