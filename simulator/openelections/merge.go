@@ -1,0 +1,285 @@
+package openelections
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"tallystream/schemas"
+)
+
+// merge finds the selections of a contest: it takes spellings of one
+// candidate for one.
+//
+// Spellings that one unit states side by side are different candidates; so
+// are, unless they differ in nothing but case, spaces, punctuation and the
+// party's code, those that one county uses. A candidate on two party lines
+// stays two selections.
+func (c *contests) merge(x *contest) {
+	m := merger{contest: x, beside: map[[2]*spelling]bool{}}
+	for _, list := range x.units {
+		for i, a := range list {
+			for _, b := range list[i+1:] {
+				m.beside[pairOf(a, b)] = true
+			}
+		}
+	}
+	for _, s := range x.labels {
+		s.class = []*spelling{s}
+	}
+	measure := kindOf(&x.office, plainSelections(x.labels)) != schemas.CandidateContest
+	m.equal(func(s *spelling) string {
+		if measure && answer(s.name) != "" {
+			return answer(s.name)
+		}
+		return party(s) + "\n" + nameKey(s)
+	}, m.neverBeside)
+	m.equal(func(s *spelling) string { return party(s) + "\n" + key(leading(s.name)) }, m.apart)
+	m.similar(sameParty, func(a, b string) bool {
+		return len(a) >= 6 && len(b) >= 6 && withinEdits(a, b, 1+min(len(a), len(b))/10)
+	})
+	m.similar(oneWithoutParty, func(a, b string) bool { return a == b })
+	c.choose(x, measure)
+}
+
+// merger merges the spellings of one contest.
+type merger struct {
+	*contest
+	beside map[[2]*spelling]bool // pairs that a unit states
+}
+
+func pairOf(a, b *spelling) [2]*spelling {
+	if a.at > b.at {
+		a, b = b, a
+	}
+	return [2]*spelling{a, b}
+}
+
+// neverBeside allows two classes to merge if no unit states both.
+func (m *merger) neverBeside(a, b *spelling) bool {
+	for _, s := range a.class {
+		for _, t := range b.class {
+			if m.beside[pairOf(s, t)] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// apart allows two classes to merge if no county uses both.
+func (m *merger) apart(a, b *spelling) bool {
+	for _, s := range a.class {
+		for _, t := range b.class {
+			for _, county := range s.counties {
+				if slices.Contains(t.counties, county) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// heads are the classes, those of most counties first.
+func (m *merger) heads() []*spelling {
+	var out []*spelling
+	for _, s := range m.labels {
+		if s.parent == nil {
+			out = append(out, s)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *spelling) int {
+		return cmp.Or(cmp.Compare(b.spread(), a.spread()), cmp.Compare(b.votes, a.votes))
+	})
+	return out
+}
+
+// spread is how many counties use a class.
+func (s *spelling) spread() int {
+	n := 0
+	for _, x := range s.class {
+		n += len(x.counties)
+	}
+	return n
+}
+
+func into(head, s *spelling) {
+	s.parent = head
+	head.class = append(head.class, s.class...)
+	s.class = nil
+}
+
+// equal merges classes whose keys are equal, where that is allowed.
+func (m *merger) equal(keyOf func(*spelling) string, allowed func(a, b *spelling) bool) {
+	heads := map[string][]*spelling{}
+	for _, s := range m.heads() {
+		k := keyOf(s)
+		merged := false
+		for _, h := range heads[k] {
+			if allowed(h, s) {
+				into(h, s)
+				merged = true
+				break
+			}
+		}
+		if !merged {
+			heads[k] = append(heads[k], s)
+		}
+	}
+}
+
+// similar merges a class into the only larger one that is like it. With two
+// such it stays alone: a guess must not move votes.
+func (m *merger) similar(parties, names func(a, b string) bool) {
+	var heads []*spelling
+	for _, s := range m.heads() {
+		var like []*spelling
+		for _, h := range heads {
+			if ordinary(s) && ordinary(h) && parties(party(h), party(s)) && names(key(leading(h.name)), key(leading(s.name))) && m.apart(h, s) {
+				like = append(like, h)
+			}
+		}
+		if len(like) == 1 {
+			into(like[0], s)
+			continue
+		}
+		heads = append(heads, s)
+	}
+}
+
+func sameParty(a, b string) bool       { return a == b }
+func oneWithoutParty(a, b string) bool { return (a == "") != (b == "") }
+
+// ordinary spellings are those of candidates.
+func ordinary(s *spelling) bool {
+	return answer(s.name) == "" && !writeIn(s.name) && residualOf(s.label) == notResidual
+}
+
+// party is the key of a spelling's party. Non-partisan, write-ins and
+// residuals have none.
+func party(s *spelling) string {
+	k := key(s.party)
+	if k == "non" || k == "np" || k == "nonpartisan" || !ordinary(s) && answer(s.name) == "" {
+		return ""
+	}
+	return k
+}
+
+func nameKey(s *spelling) string {
+	switch k := key(s.name); {
+	case k == "writein" || k == "writeins" || k == "writeinvotes" || k == "writeintotals" || k == "writeinstotal" || k == "totalwriteins":
+		return "writein"
+	case residualOf(s.label) == overvote:
+		return "overvotes"
+	case residualOf(s.label) == undervote:
+		return "undervotes"
+	default:
+		return k
+	}
+}
+
+// plainSelections looks at each spelling as a selection.
+func plainSelections(labels []*spelling) []selection {
+	out := make([]selection, len(labels))
+	for i, s := range labels {
+		out[i] = selection{answer: answer(s.name), writeIn: writeIn(s.name), residual: residualOf(s.label)}
+	}
+	return out
+}
+
+// choose makes the selections of a contest out of its classes, in the order
+// of their first appearance; yes stands before no, write-ins stand last.
+func (c *contests) choose(x *contest, measure bool) {
+	for _, s := range x.labels {
+		head := s.root()
+		if slices.ContainsFunc(x.selections, func(sel selection) bool { return sel.labels[0] == head }) {
+			continue
+		}
+		x.selections = append(x.selections, c.selectionOf(head, measure))
+	}
+	slices.SortStableFunc(x.selections, func(a, b selection) int { return cmp.Compare(a.order(), b.order()) })
+	names := namer{string(schemas.Overvotes): 1, string(schemas.Undervotes): 1}
+	taken := map[string]int{}
+	for i := range x.selections {
+		taken[x.selections[i].plainID()]++
+	}
+	for i := range x.selections {
+		sel := &x.selections[i]
+		id := sel.plainID()
+		if taken[id] > 1 && slug(sel.party) != "" {
+			id += "-" + identifier(sel.party, "party", 16)
+		}
+		sel.id = schemas.SelectionID(names.take(id))
+	}
+	x.kind = kindOf(&x.office, x.selections)
+	c.reportMerged(x)
+}
+
+func (s *selection) order() int {
+	switch {
+	case s.residual == overvote:
+		return 5
+	case s.residual == undervote:
+		return 4
+	case s.writeIn:
+		return 3
+	case s.answer == "no":
+		return 2
+	case s.answer == "yes":
+		return 1
+	}
+	return 0
+}
+
+func (s *selection) plainID() string {
+	switch {
+	case s.residual == overvote:
+		return "over-votes"
+	case s.residual == undervote:
+		return "under-votes"
+	case s.answer != "":
+		return s.answer
+	case nameKey(s.labels[0]) == "writein":
+		return "write-in"
+	}
+	return identifier(leading(s.name), "selection", schemas.MaxIdentifier-24)
+}
+
+// selectionOf names a class as most counties do.
+func (c *contests) selectionOf(head *spelling, measure bool) selection {
+	best := head.class[0]
+	for _, s := range head.class[1:] {
+		if d := cmp.Or(cmp.Compare(len(s.counties), len(best.counties)), cmp.Compare(s.votes, best.votes)); d > 0 {
+			best = s
+		}
+	}
+	sel := selection{name: best.name, writeIn: writeIn(best.name), residual: residualOf(best.label), labels: head.class}
+	if p := party(best); p != "" {
+		sel.party = best.party
+	}
+	if measure {
+		sel.answer = answer(best.name)
+	}
+	return sel
+}
+
+// reportMerged tells which spellings were taken for one.
+func (c *contests) reportMerged(x *contest) {
+	for i := range x.selections {
+		sel := &x.selections[i]
+		if len(sel.labels) == 1 {
+			continue
+		}
+		spelled := make([]string, 0, len(sel.labels))
+		for _, s := range sel.labels {
+			text := `"` + s.label.name + `"`
+			if s.party != "" {
+				text += " (" + s.party + ")"
+			}
+			spelled = append(spelled, text)
+		}
+		slices.Sort(spelled)
+		c.t.add(Merged, "", 0, "contest %s: %s is spelled %s", x.id, sel.name, strings.Join(spelled, ", "))
+	}
+}
