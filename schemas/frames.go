@@ -235,6 +235,9 @@ func ParsePing(b []byte) (*Ping, error) {
 	if err := readFrame(b, FramePing, &f); err != nil {
 		return nil, err
 	}
+	if f.Micros < 0 {
+		return nil, frameError(FramePing, "ts is negative")
+	}
 	return &f.Ping, nil
 }
 

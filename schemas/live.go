@@ -118,6 +118,12 @@ func ParseDelta(b []byte) (*Delta, error) {
 	if f.Protocol != LiveProtocol || f.Kind != FrameDelta {
 		return nil, fmt.Errorf("reading delta frame: p %d t %q, want 1 and delta", f.Protocol, f.Kind)
 	}
+	if _, err := ParseDocumentID(string(f.Document)); err != nil {
+		return nil, fmt.Errorf("reading delta frame: %w", err)
+	}
+	if f.Micros < 0 {
+		return nil, fmt.Errorf("reading delta frame: ts is negative")
+	}
 	if f.From >= f.To {
 		return nil, fmt.Errorf("reading delta frame: b %d is not below v %d", f.From, f.To)
 	}

@@ -41,6 +41,11 @@ func ParseVerifierKey(s string) (VerifierKey, error) {
 	if err != nil || len(raw) != 1+ed25519.PublicKeySize {
 		return VerifierKey{}, fmt.Errorf("verifier key %s: want an Ed25519 key", v.Name())
 	}
+	// Base64 may hide line ends and the hash may be in capitals: one key, one
+	// spelling.
+	if spelling, err := note.NewEd25519VerifierKey(v.Name(), raw[1:]); err != nil || spelling != s {
+		return VerifierKey{}, fmt.Errorf("verifier key %s: is not spelled as it is written", v.Name())
+	}
 	return VerifierKey{Name: v.Name(), Hash: v.KeyHash(), Public: raw[1:]}, nil
 }
 
@@ -84,6 +89,16 @@ type Signature struct {
 	Sig  [ed25519.SignatureSize]byte
 }
 
+// isKeyName reports whether b can name a key: no '+', no control characters.
+func isKeyName(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c == '+' || c == 0x7f {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
 // parseSignatures reads signature lines into out and returns how many.
 func parseSignatures(lines []byte, out *[MaxSignatures]Signature) (int, error) {
 	n := 0
@@ -113,7 +128,7 @@ func (s *Signature) parse(line []byte) error {
 		return fmt.Errorf("want an em dash and a space first")
 	}
 	name, text, ok := bytes.Cut(line, []byte{' '})
-	if !ok || len(name) == 0 {
+	if !ok || !isKeyName(name) {
 		return fmt.Errorf("want a key name and base64")
 	}
 	const size = 4 + ed25519.SignatureSize

@@ -66,5 +66,8 @@ func OpenReceipt(b []byte, verifier note.Verifier) (*Receipt, error) {
 		return nil, fmt.Errorf("opening receipt: SHA-256: want 32 bytes in base64")
 	}
 	copy(r.Digest[:], raw)
+	if string(r.AppendText(nil)) != n.Text { // base64 may hide line ends
+		return nil, fmt.Errorf("opening receipt: is not spelled as it is written")
+	}
 	return r, nil
 }

@@ -101,6 +101,9 @@ func parseSnapshot(text string) (*Snapshot, error) {
 	if t, e := time.Parse(SnapshotTimeLayout, s.Time); err == nil && (e != nil || t.Format(SnapshotTimeLayout) != s.Time) {
 		err = fmt.Errorf("time: want %s", SnapshotTimeLayout)
 	}
+	if err == nil && string(s.AppendText(nil)) != text {
+		err = fmt.Errorf("is not spelled as it is written")
+	}
 	return s, err
 }
 
