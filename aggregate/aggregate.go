@@ -32,6 +32,11 @@ const (
 )
 
 const (
+	// calm is the number of records that a gap gathers on a busy night. Each
+	// as many more stretch the gap once, up to maxStretch: whoever sends so
+	// much is catching up, and larger transactions cost less a record.
+	calm       = 100
+	maxStretch = 3
 	// carry is how far the head of a quiet partition may fall behind, in
 	// records, before a commit takes it along: what a restart reads again.
 	carry = 4096
@@ -236,13 +241,13 @@ func (a *Aggregator) onPoison(p schemas.Partition, at schemas.Checkpoint, err er
 // transaction is over. Folding goes on while the gap runs, so that the commit
 // follows at once.
 func (a *Aggregator) gather(ctx context.Context) error {
-	due := a.last.Add(a.cfg.Gap)
 	for {
 		a.lag.sample(a.cfg.Source.Last(), time.Now())
 		if err := a.foldSome(ctx, a.cfg.Full-a.tally.records); err != nil {
 			return err
 		}
-		wait := time.Until(due)
+		stretch := min(max(a.tally.records/calm, 1), maxStretch)
+		wait := time.Until(a.last.Add(time.Duration(stretch) * a.cfg.Gap))
 		if a.tally.records >= a.cfg.Full || wait <= 0 || ctx.Err() != nil {
 			return nil
 		}

@@ -31,7 +31,7 @@ func TestFaultsOfTheStoresChangeNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const seed = 11
 				t.Logf("seed %d", seed)
-				records := seeded(e, seed, 400)
+				records := seeded(e, seed, 200)
 				r := rand.New(rand.NewPCG(seed, 1))
 				faults := 0
 				fault := func(o string) error {
@@ -44,10 +44,10 @@ func TestFaultsOfTheStoresChangeNothing(t *testing.T) {
 				source, l := newMemoryStream(t), openLedger(t, e)
 				source.fault, l.fault = fault, fault
 				a, stop := start(t, Config{Election: e, Source: source, Ledger: l, Full: 10})
-				for part := range slices.Chunk(records, 40) {
+				for part := range slices.Chunk(records, 20) {
 					source.append(e, part...)
 					time.Sleep(time.Second)
-					if source.Last() == 200 { // a new process forgets the units' rows
+					if source.Last() == 100 { // a new process forgets the units' rows
 						stop()
 						a, stop = start(t, Config{Election: e, Source: source, Ledger: l, Full: 10})
 					}
@@ -75,7 +75,7 @@ func TestRivalsNeverCountTwice(t *testing.T) {
 	e := smallElection(t)
 	const seed = 5
 	t.Logf("seed %d", seed)
-	records := seeded(e, seed, 600)
+	records := seeded(e, seed, 300)
 	source := newMemoryStream(t)
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	var rivals []*Aggregator
@@ -139,50 +139,75 @@ func TestStoppingCommitsWhatIsAtHand(t *testing.T) {
 	})
 }
 
+// transactions records when ledger transactions went through, and how many
+// entries each had.
+type transactions struct {
+	mu    sync.Mutex
+	begin time.Time
+	at    []time.Duration // guarded by mu
+	sizes []int           // guarded by mu
+}
+
+func (x *transactions) watch(batches []ledger.Batch) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := 0
+	for _, b := range batches {
+		n += len(b.Entries)
+	}
+	if n > 0 { // stopping takes quiet heads along
+		x.at, x.sizes = append(x.at, time.Since(x.begin)), append(x.sizes, n)
+	}
+}
+
+func (x *transactions) want(t *testing.T, sizes []int, at ...time.Duration) {
+	t.Helper()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range at {
+		at[i] *= time.Millisecond
+	}
+	if !slices.Equal(x.at, at) || !slices.Equal(x.sizes, sizes) {
+		t.Errorf("transactions of %v at %v, want %v at %v", x.sizes, x.at, sizes, at)
+	}
+}
+
 // TestTransactionsKeepTheirDistance: a lone record does not wait, more of them
-// share a transaction a gap, and a full one goes at once.
+// share a transaction a gap, a full one goes at once, and a gap with very many
+// stretches.
 func TestTransactionsKeepTheirDistance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := smallElection(t)
-		source, l := newMemoryStream(t), openLedger(t, e)
-		begin := time.Now()
-		var at []time.Duration
-		var sizes []int
-		l.onCommit = func(batches []ledger.Batch) {
-			n := 0
-			for _, b := range batches {
-				n += len(b.Entries)
-			}
-			if n > 0 { // stopping takes quiet heads along
-				at, sizes = append(at, time.Since(begin)), append(sizes, n)
-			}
-		}
-		_, stop := start(t, Config{Election: e, Source: source, Ledger: l, Gap: 100 * time.Millisecond, Full: 8})
-		synctest.Wait()
-		revision := schemas.Revision(0)
-		sendMany := func(n int) {
-			for range n {
-				revision++
-				source.append(e, send(e, 0, revision, votes(e, 0, schemas.Count(revision), 0), false).record)
-			}
-			synctest.Wait()
-		}
-		sendMany(1) // at once
-		sendMany(1)
-		time.Sleep(50 * time.Millisecond)
-		sendMany(2)
-		time.Sleep(100 * time.Millisecond) // three at 100 ms
-		sendMany(20)                       // 8 and 8 at 150 ms: full; 4 at 250 ms
-		time.Sleep(time.Second)
-		stop()
-		ms := time.Millisecond
-		if want := []time.Duration{0, 100 * ms, 150 * ms, 150 * ms, 250 * ms}; !slices.Equal(at, want) {
-			t.Errorf("transactions at %v, want %v", at, want)
-		}
-		if want := []int{1, 3, 8, 8, 4}; !slices.Equal(sizes, want) {
-			t.Errorf("of %v, want %v", sizes, want)
-		}
-	})
+	for name, c := range map[string]struct {
+		full  int
+		send  map[int]int // at which millisecond how many
+		sizes []int
+		at    []time.Duration
+	}{
+		"alone":   {1000, map[int]int{0: 1}, []int{1}, []time.Duration{0}},
+		"calm":    {1000, map[int]int{0: 1, 20: 1, 50: 2, 160: 1}, []int{1, 3, 1}, []time.Duration{0, 100, 200}},
+		"full":    {8, map[int]int{0: 1, 50: 20}, []int{1, 8, 8, 4}, []time.Duration{0, 50, 50, 150}},
+		"stretch": {1000, map[int]int{0: 1, 50: 200, 150: 50, 180: 60}, []int{1, 310}, []time.Duration{0, 300}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := smallElection(t)
+				source, l := newMemoryStream(t), openLedger(t, e)
+				seen := &transactions{begin: time.Now()}
+				l.onCommit = seen.watch
+				_, stop := start(t, Config{Election: e, Source: source, Ledger: l, Gap: 100 * time.Millisecond, Full: c.full})
+				synctest.Wait()
+				revision := schemas.Revision(0)
+				for ms := range 1000 {
+					for range c.send[ms] {
+						revision++
+						source.append(e, send(e, 0, revision, votes(e, 0, schemas.Count(revision), 0), false).record)
+					}
+					time.Sleep(time.Millisecond)
+				}
+				stop()
+				seen.want(t, c.sizes, c.at...)
+			})
+		})
+	}
 }
 
 // TestARestartReadsLittleAgain: a partition without records does not hold the

@@ -355,3 +355,39 @@ func drawSent(t *rapid.T, e *schemas.Election) *sent {
 	}
 	return send(e, unit, revision, cells, correction)
 }
+
+// FuzzFold: no record stops a partition. Each makes an entry or repeats one,
+// and the same bytes do the same again.
+func FuzzFold(f *testing.F) {
+	e := smallElection(f)
+	good := send(e, 0, 2, votes(e, 0, 20, 0), false)
+	f.Add(good.record)
+	f.Add(send(e, 0, 1, votes(e, 0, 10, 0), true).record)
+	f.Add(send(e, 4, 7, votes(e, 4, 4000, 0), false).record)
+	f.Add(sendPoison(e, 0, 3, "{").record)
+	f.Add(envelope(e, "nowhere", 1, []byte("{}"), one))
+	f.Add([]byte("\n\n\n\n"))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		s := newStore(e, [][]byte{good.record})
+		p := &s.load()[0]
+		if outcome, err := p.fold(t.Context(), 1, good.record); err != nil || outcome != Counted {
+			t.Fatal(outcome, err)
+		}
+		size := p.next.Size
+		outcome, err := p.fold(t.Context(), 2, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := p.next.Size - size
+		if (outcome == Duplicate) != (made == 0) || made > 1 || p.next.Checkpoint != 2 {
+			t.Fatalf("%s made %d entries, head %+v", outcome, made, p.next)
+		}
+		again, err := p.fold(t.Context(), 3, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x := p.entries[len(p.entries)-1]; again != Duplicate && x.Unit != "" {
+			t.Fatalf("the repeat of %s is %s: %+v", outcome, again, x)
+		}
+	})
+}
