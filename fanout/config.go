@@ -29,6 +29,11 @@ type Config struct {
 	// in the query.
 	MediaKeys []string
 
+	// Bucket is looked at for what the bus lost, every BucketEvery (default
+	// 2 s); nil: the bus is all there is.
+	Bucket      Bucket
+	BucketEvery time.Duration
+
 	// MinInterval unites the deltas of a document for everybody for so long;
 	// 0 sends each at once.
 	MinInterval time.Duration
@@ -84,6 +89,7 @@ func (c Config) withDefaults() Config {
 	defaulted(&l.WriteTimeout, 15*time.Second)
 	defaulted(&l.SlowWrite, 5*time.Second)
 	defaulted(&l.IdleTimeout, 60*time.Second)
+	defaulted(&c.BucketEvery, 2*time.Second)
 	defaulted(&c.PingEvery, 20*time.Second)
 	defaulted(&c.DrainSpread, 5*time.Second)
 	if c.Now == nil {

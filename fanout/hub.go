@@ -127,18 +127,18 @@ func (h *Hub) OnPublished(p schemas.Published) {
 	}
 }
 
-// Restate takes in a document that the bucket's newest snapshot names, for
-// which nothing came over the bus. It reports whether that was news.
-func (h *Hub) Restate(d schemas.DocumentID, version schemas.Version, hash schemas.Digest) bool {
+// Restate takes in a document that a snapshot of this log size names, which
+// was found in the bucket and not announced over the bus. It reports whether
+// that was news.
+func (h *Hub) Restate(log schemas.LogSize, d schemas.DocumentID, version schemas.Version, hash schemas.Digest) bool {
 	t := h.topic(d)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.trail.Has(hash) {
-		return false
+	news := t.trail.Restate(log, version, hash)
+	if news {
+		h.spread(t)
 	}
-	t.trail.Restate(version, hash)
-	h.spread(t)
-	return true
+	return news
 }
 
 // RestateSnapshot notes the newest snapshot that the bucket has.
@@ -363,6 +363,27 @@ func (h *Hub) Sessions() int {
 		h.sessions[i].mu.Lock()
 		n += len(h.sessions[i].sessions)
 		h.sessions[i].mu.Unlock()
+	}
+	return n
+}
+
+// Documents is how many documents are known or followed.
+func (h *Hub) Documents() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.topics)
+}
+
+// HeldBytes is how many bytes of deltas are held for viewers that may need
+// them.
+func (h *Hub) HeldBytes() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	n := 0
+	for _, t := range h.topics {
+		t.mu.Lock()
+		n += t.trail.bytes
+		t.mu.Unlock()
 	}
 	return n
 }

@@ -111,9 +111,14 @@ func (s *Server) Run(ctx context.Context) error {
 		defer t.Stop()
 		flush = t.C
 	}
+	var looking sync.WaitGroup
+	if s.cfg.Bucket != nil {
+		looking.Go(func() { s.watchBucket(ctx) })
+	}
 	for phase := 0; ; {
 		select {
 		case <-ctx.Done():
+			looking.Wait()
 			s.drain()
 			return nil
 		case <-flush:

@@ -31,6 +31,7 @@ type Trail struct {
 	version   schemas.Version
 	hash      schemas.Digest
 	before    schemas.Version // the version published before
+	log       schemas.LogSize // of the snapshot, where the epoch is not known
 
 	held   []held // without a gap between them; the last leads to head
 	bytes  int    // of all held frames
@@ -129,23 +130,25 @@ func (t *Trail) Announce(epoch schemas.Epoch, version schemas.Version, hash sche
 }
 
 // Restate takes in bytes that were found in the bucket, whose epoch is not
-// known. Viewers of another epoch fetch them, unless theirs are the same.
-func (t *Trail) Restate(version schemas.Version, hash schemas.Digest) {
-	t.reset(0)
-	t.published, t.version, t.before, t.hash, t.head = true, version, version, hash, version
-}
-
-// Has reports whether bytes of this hash are the newest published ones, or
-// what the deltas lead to.
-func (t *Trail) Has(hash schemas.Digest) bool {
+// known, and reports whether that was news. If a held delta leads to them,
+// they are of this epoch. Otherwise viewers of any epoch fetch them, unless
+// theirs are the same.
+//
+// log is the size of the log at that snapshot. A viewer of an epoch whose
+// version is beyond it knows more than the snapshot, and is left alone.
+func (t *Trail) Restate(log schemas.LogSize, version schemas.Version, hash schemas.Digest) bool {
 	if t.published && t.hash == hash {
-		return true
+		t.log = log
+		return t.epoch == 0 // those who were left alone may be covered now
 	}
-	if len(t.held) == 0 {
-		return false
+	for _, h := range t.held {
+		if head, _, err := schemas.ReadDeltaHeader(h.frame); err == nil && head.Hash == hash {
+			return t.Announce(t.epoch, h.to, hash) == Extended
+		}
 	}
-	newest, _, err := schemas.ReadDeltaHeader(t.held[len(t.held)-1].frame)
-	return err == nil && newest.Hash == hash
+	t.reset(0)
+	t.published, t.version, t.before, t.hash, t.head, t.log = true, version, version, hash, version, log
+	return true
 }
 
 func (t *Trail) reset(epoch schemas.Epoch) { *t = Trail{document: t.document, epoch: epoch} }
@@ -200,10 +203,8 @@ func (t *Trail) Pending(p Position) bool {
 	if p.Known && p.Epoch == t.epoch {
 		return p.Version < t.head && (t.firstHeld(p.Version) >= 0 || t.published && t.version > p.Version)
 	}
-	if t.epoch == 0 && p.Known && p.Version >= t.version {
-		// Restated bytes, and a viewer who is likely ahead of them: the deltas
-		// or the announcement of its epoch will come.
-		return false
+	if t.epoch == 0 && p.Known && p.Version > t.log {
+		return false // the deltas or the announcement of its epoch will come
 	}
 	return t.published
 }
