@@ -1,0 +1,133 @@
+// Tallystream is a real-time election results pipeline: signed submissions of
+// precincts in, exact tallies, signed snapshots and live deltas out.
+//
+// This file only composes the commands that the directories define, and ties
+// what a lower one needs from an upper one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"tallystream/aggregate"
+	"tallystream/aggregate/ledger"
+	"tallystream/fanout/bus"
+	"tallystream/ingest"
+	"tallystream/publish"
+	"tallystream/schemas"
+	"tallystream/service"
+	"tallystream/simulator"
+)
+
+// commands is the command line.
+type commands struct {
+	service.LogOptions
+	Config kong.ConfigFlag `help:"JSON file with flags, such as {\"listen\": \"127.0.0.1:8081\"}." placeholder:"FILE" env:"TALLYSTREAM_CONFIG"`
+
+	Rehearse simulator.RehearseCommand `cmd:"" help:"Run a whole election night on this machine and check every number." group:"rehearse"`
+	Simulate simulator.SimulateCommand `cmd:"" help:"Drive running services from outside, as their clients and viewers would." group:"rehearse"`
+
+	Ingest    ingest.Command    `cmd:"" help:"Take signed submissions in and give receipts." group:"services"`
+	Aggregate aggregate.Command `cmd:"" help:"Fold the stream into the ledger." group:"services"`
+	Publish   publish.Command   `cmd:"" help:"Publish signed snapshots, pages and deltas." group:"services"`
+
+	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
+	Keys   ingest.KeysCommand   `cmd:"" help:"Make and show keys and rosters." group:"people"`
+
+	Version versionCommand `cmd:"" help:"Print the version." group:"people"`
+}
+
+func main() {
+	var cli commands
+	parser := kong.Must(&cli,
+		kong.Name("tallystream"),
+		kong.Description("A real-time election results pipeline: exact, signed, live, and provable by anyone."),
+		kong.Configuration(kong.JSON, "tallystream.json"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "rehearse", Title: "Rehearse"},
+			{Key: "services", Title: "Run the services"},
+			{Key: "people", Title: "Send, watch, and keep keys"},
+		}),
+	)
+	cmd, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	// The second Ctrl-C ends the process at once: NotifyContext lets go after the first.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	cmd.BindTo(ctx, (*context.Context)(nil))
+	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenLedger(openLedger), service.Connect(connect), publish.Connect(connectAnnouncer))
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tallystream:", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// exitCode is 1 unless the error says otherwise.
+func exitCode(err error) int {
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	return 1
+}
+
+// versionCommand is `tallystream version`.
+type versionCommand struct{}
+
+// Run prints the module version, the commit and the Go release.
+func (versionCommand) Run(*slog.Logger) error {
+	version, commit := "(devel)", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				commit = s.Value
+			}
+		}
+	}
+	_, err := fmt.Printf("tallystream %s commit %s %s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// ledgerOfIngest adds to the ledger what only ingest asks.
+type ledgerOfIngest struct{ *ledger.SQLite }
+
+func openLedger(path string, e *schemas.Election) (ingest.Ledger, error) {
+	l, err := ledger.OpenSQLite(path, e)
+	if err != nil {
+		return nil, err
+	}
+	return ledgerOfIngest{l}, nil
+}
+
+// Folded is the newest checkpoint of any partition: the aggregator takes the
+// stream in order.
+func (l ledgerOfIngest) Folded(ctx context.Context) (schemas.Checkpoint, error) {
+	heads, err := l.Heads(ctx)
+	if err != nil {
+		return 0, err
+	}
+	newest := schemas.Checkpoint(0)
+	for _, h := range heads {
+		newest = max(newest, h.Checkpoint)
+	}
+	return newest, nil
+}
+
+func connect(url string, election schemas.ElectionID) (service.Hints, error) {
+	return bus.Connect(bus.Options{URL: url, Election: election})
+}
+
+func connectAnnouncer(url string, election schemas.ElectionID) (publish.Link, error) {
+	return bus.Connect(bus.Options{URL: url, Election: election})
+}
