@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"tallystream/schemas"
 )
 
 // PassGate is gate.pass of a gate of its own, for tests of waiting alone.
@@ -24,4 +26,13 @@ func RunCommand(ctx context.Context, command any, stdout, stderr io.Writer) erro
 		return c.run(stdout)
 	}
 	return fmt.Errorf("no command of this package: %T", command)
+}
+
+// BodyOfSheet makes the body of revision 1 from a CSV.
+func BodyOfSheet(b []byte, e *schemas.Election, unit schemas.UnitID, zeros bool) ([]byte, error) {
+	s, err := readSheet(b, e, unit, zeros)
+	if err != nil {
+		return nil, err
+	}
+	return e.AppendBody(nil, s.unit, 1, s.cells, s.types, nil), nil
 }
