@@ -118,6 +118,9 @@ func (h *handler) find(key string) (*object, error) {
 }
 
 func (h *handler) isCurrent(key string, o *object) bool {
+	if !o.settled {
+		return false
+	}
 	info, err := os.Stat(h.d.file(key))
 	return err == nil && sameFile(info, o.info)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // object is an object in memory, ready to be served. Its header values are
@@ -16,6 +17,7 @@ import (
 type object struct {
 	once         bool        // its bytes never change
 	info         os.FileInfo // of the file that body was read from
+	settled      bool        // a later file at the key will differ in info
 	contentType  []string
 	cacheControl []string
 	plain        variant
@@ -29,6 +31,11 @@ type variant struct {
 	length []string
 }
 
+// settling is longer than the tick of a file system's clock. A file younger
+// than that may be replaced by one with the same size, time and even number,
+// if its own number is used again.
+const settling = 50 * time.Millisecond
+
 // leastCompressed: below it gzip saves no packet.
 const leastCompressed = 1024
 
@@ -39,6 +46,7 @@ func readObject(f *os.File, info os.FileInfo, key string) (*object, error) {
 	o := &object{
 		once:         WrittenOnce(key),
 		info:         info,
+		settled:      time.Since(info.ModTime()) > settling,
 		contentType:  []string{contentType},
 		cacheControl: []string{CacheControlOf(key)},
 		compressed:   func() variant { return variant{} },
