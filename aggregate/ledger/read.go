@@ -11,6 +11,7 @@ import (
 
 const (
 	selectHeads  = "SELECT partition, checkpoint, size, epoch FROM head ORDER BY partition"
+	selectFolded = "SELECT coalesce(max(checkpoint), 0) FROM head"
 	selectTally  = "SELECT tally FROM county WHERE number = ?"
 	entryColumns = "SELECT partition, seq, kind, hold, unit, revision, digest, at FROM entry "
 	selectUnit   = entryColumns + "WHERE unit = ? ORDER BY at"
@@ -24,6 +25,23 @@ func (l *SQLite) Heads(ctx context.Context) (heads []Head, err error) {
 		return err
 	})
 	return heads, err
+}
+
+// Folded is the newest checkpoint of all heads. Everything up to it is in the
+// ledger, because the embedded stream has one order and the aggregator's
+// transactions carry all partitions that they touch.
+func (l *SQLite) Folded(ctx context.Context) (at schemas.Checkpoint, err error) {
+	err = l.read(ctx, func(c *sqlite.Conn) error {
+		s, err := c.Prepare(selectFolded)
+		if err != nil {
+			return err
+		}
+		return each(s, func() error {
+			at = schemas.Checkpoint(s.ColumnInt64(0))
+			return nil
+		})
+	})
+	return at, err
 }
 
 // Tally returns a county's row; all zero before anything of it is counted.

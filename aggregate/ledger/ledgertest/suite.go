@@ -18,6 +18,7 @@ import (
 // Ledger is what the suite asks of an adapter.
 type Ledger interface {
 	Heads(ctx context.Context) ([]ledger.Head, error)
+	Folded(ctx context.Context) (schemas.Checkpoint, error)
 	Commit(ctx context.Context, batches []ledger.Batch) error
 	Tally(ctx context.Context, county schemas.CountyIndex) ([]int64, error)
 	EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error)
@@ -179,6 +180,9 @@ func testCommit(f *fixture) {
 	f.must(err)
 	if diff := cmp.Diff([]ledger.Head{a.After, b.After, quiet.After}, heads); diff != "" {
 		f.Errorf("heads (-want +got):\n%s", diff)
+	}
+	if at, err := f.l.Folded(f.Context()); err != nil || at != 20 {
+		f.Errorf("folded up to %d, %v; want 20", at, err)
 	}
 	f.wantTally(f.l, 0, 3)
 	f.wantTally(f.l, 1, 2)
