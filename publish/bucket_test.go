@@ -46,7 +46,7 @@ const (
 type process struct {
 	*strictBucket
 	decide func(n int, key string) fault // n counts this process's objects from 1
-	dead   chan struct{} // closed by a crash
+	dead   chan struct{}                 // closed by a crash
 
 	mu   sync.Mutex
 	n    int

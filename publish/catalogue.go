@@ -165,7 +165,7 @@ func (c *catalogue) planSums() {
 			counties[place.State]++
 			units[place.State] += int64(place.Sections[at.section].Units)
 		}
-		p.front = len(counties) > 0
+		p.front = len(counties) > 0 || p.contest == schemas.BallotsIndex
 		for state, n := range counties {
 			p.front = p.front && n == inState[state]
 			if c.manyState {

@@ -1,19 +1,238 @@
 package publish
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
 
 	"tallystream/publish/bucket"
+	"tallystream/schemas"
 )
 
-// pageSet makes the pages.
+// pageSet makes the pages. What is above the line is fixed; the rest belongs
+// to the goroutine that writes snapshots.
 type pageSet struct {
 	catalogue *catalogue
+	name      string
+	vkey      string
+	heartbeat time.Duration
+	liveURL   string
+	objects   []bucket.Object // assets
+	keys      assetKeys
+
+	everywhere       []int32               // contest plans that the whole election votes on, in order
+	contestOrder     []int32               // contest plans in the definition's order
+	countyOrder      []schemas.CountyIndex // by name
+	registered       map[int32]int64       // voters by state; all of them at -1
+	countyRegistered []int64
+
+	written []schemas.Version // by page, +1: the version that lies in the bucket
+	listed  bool              // the list of contests lies there too
+	when    schedule
+	csvSeen map[string]string // keys of CSV files that pages link to
 }
 
-func newPageSet(c *catalogue, cfg *Config) *pageSet { return &pageSet{catalogue: c} }
+// pageKind is what a page is about.
+type pageKind uint8
 
-func (ps *pageSet) fixed() []bucket.Object   { return nil }
-func (ps *pageSet) current() []bucket.Object { return nil }
+const (
+	countyPages pageKind = iota
+	contestPages
+	statePages
+)
 
-func (s *Sequencer) writePages(ctx, running context.Context, p *plan) error { return nil }
+func newPageSet(c *catalogue, cfg *Config) (*pageSet, error) {
+	d := c.election.Definition
+	ps := &pageSet{
+		catalogue: c, name: d.Name, vkey: cfg.VerifierKey, heartbeat: cfg.HeartbeatEvery, liveURL: cfg.LiveURL,
+		registered:       make(map[int32]int64),
+		countyRegistered: make([]int64, len(d.Counties)),
+		countyOrder:      c.allCounties(),
+		csvSeen:          make(map[string]string),
+		when:             schedule{pace: pace{least: cfg.PagesEvery, most: 5 * time.Minute, share: pagesShare}},
+	}
+	var err error
+	if ps.objects, ps.keys, err = loadAssets(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(ps.countyOrder, func(a, b schemas.CountyIndex) int { return cmp.Compare(d.Counties[a].Name, d.Counties[b].Name) })
+	for i := range c.election.Units {
+		u := &c.election.Units[i]
+		n := int64(u.Registered)
+		ps.countyRegistered[u.County] += n
+		ps.registered[c.election.Counties[u.County].State] += n
+		ps.registered[-1] += n
+	}
+	ps.orderContests()
+	ps.written = make([]schemas.Version, len(d.Counties)+len(c.contests)+len(d.States))
+	return ps, nil
+}
+
+func (ps *pageSet) orderContests() {
+	counties := 0
+	for i := range ps.catalogue.election.Counties {
+		if len(ps.catalogue.election.Counties[i].Units) > 0 {
+			counties++
+		}
+	}
+	for k := range ps.catalogue.contests {
+		p := &ps.catalogue.contests[k]
+		ps.contestOrder = append(ps.contestOrder, int32(k))
+		if k > 0 && p.front && ps.voting(p) == counties {
+			ps.everywhere = append(ps.everywhere, int32(k))
+		}
+	}
+}
+
+// voting counts the counties with units that vote on a contest.
+func (ps *pageSet) voting(p *contestPlan) int {
+	n := 0
+	for _, at := range p.places {
+		if len(ps.catalogue.election.Counties[at.county].Units) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (ps *pageSet) contestName(k int32) string {
+	if k == 0 {
+		return "Ballots cast"
+	}
+	return ps.catalogue.election.Definition.Contests[k-1].Name
+}
+
+// countyName names a county, with its state where there are several.
+func (ps *pageSet) countyName(c schemas.CountyIndex) string {
+	d := ps.catalogue.election.Definition
+	if ps.catalogue.manyState {
+		return d.Counties[c].Name + ", " + d.States[ps.catalogue.election.Counties[c].State].Name
+	}
+	return d.Counties[c].Name
+}
+
+// fixed are the objects that never change.
+func (ps *pageSet) fixed() []bucket.Object { return slices.Clone(ps.objects) }
+
+// current are those that a new start may change: where the fanout is, and the
+// list of contests.
+func (ps *pageSet) current() ([]bucket.Object, error) {
+	config, err := json.Marshal(struct {
+		Election  schemas.ElectionID `json:"election"`
+		Live      string             `json:"live"`
+		Heartbeat float64            `json:"heartbeat"` // seconds
+		Key       string             `json:"key"`
+	}{ps.catalogue.election.Definition.Election, ps.liveURL, ps.heartbeat.Seconds(), ps.vkey})
+	if err != nil {
+		return nil, fmt.Errorf("writing the pages' configuration: %w", err)
+	}
+	return []bucket.Object{mutable("config.json", config, typeJSON)}, nil
+}
+
+// page is one page to write.
+type page struct {
+	kind    pageKind
+	of      int32
+	slot    int // of pageSet.written
+	version schemas.Version
+}
+
+// stale lists the pages that show older numbers than the edition has.
+func (ps *pageSet) stale(ed *edition, files map[string]schemas.ManifestEntry) []page {
+	var out []page
+	add := func(kind pageKind, of int32, slot int, v schemas.Version, changed bool) {
+		if ps.written[slot] != v+1 || changed {
+			out = append(out, page{kind, of, slot, v})
+		}
+	}
+	c := ps.catalogue
+	states := make([]schemas.Version, len(c.election.Definition.States))
+	for i := range c.counties {
+		v := ed.documents[c.counties[i].document].version
+		state := c.election.Counties[i].State
+		states[state] = max(states[state], v)
+		name := csvFolder + string(c.election.Counties[i].ID) + ".csv"
+		add(countyPages, int32(i), i, v, ps.csvSeen[name] != files[name].Key)
+	}
+	for k := 1; k < len(c.contests); k++ {
+		if p := &c.contests[k]; len(p.places) > 0 {
+			document := p.document
+			if document < 0 {
+				document = c.counties[p.places[0].county].document
+			}
+			add(contestPages, int32(k), len(c.counties)+k, ed.documents[document].version, false)
+		}
+	}
+	if c.manyState {
+		for i, v := range states {
+			add(statePages, int32(i), len(c.counties)+len(c.contests)+i, v, false)
+		}
+	}
+	return out
+}
+
+func (f *frame) render(p page) bucket.Object {
+	d := f.catalogue.election.Definition
+	switch p.kind {
+	case countyPages:
+		return mutable("county/"+string(d.Counties[p.of].ID)+".html", f.countyPage(schemas.CountyIndex(p.of)), typeHTML)
+	case contestPages:
+		return mutable("contest/"+string(f.catalogue.contests[p.of].id)+".html", f.contestPage(p.of), typeHTML)
+	}
+	return mutable("state/"+string(d.States[p.of].ID)+".html", f.statePage(p.of), typeHTML)
+}
+
+// writePages renews the front page with each snapshot, and the other pages
+// whose numbers changed on their own, slower pace. They follow latest: no page
+// shows what no snapshot says.
+func (s *Sequencer) writePages(ctx, running context.Context, p *plan) error {
+	ps := s.pages
+	begun := time.Now()
+	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
+	objects := []bucket.Object{mutable("index.html", f.indexPage(), typeHTML)}
+	var pages []page
+	all := p.final || !begun.Before(ps.when.next)
+	if all {
+		pages = ps.stale(p.edition, f.files)
+		if !ps.listed {
+			objects = append(objects, mutable("contests.html", f.contestsPage(), typeHTML))
+		}
+	}
+	size := 0
+	flush := func() error {
+		err := s.insist(ctx, running, "pages", func() error { return s.cfg.Bucket.Replace(ctx, objects...) })
+		objects, size = nil, 0
+		return err
+	}
+	wrote := int64(0)
+	for _, x := range pages {
+		o := f.render(x)
+		objects = append(objects, o)
+		wrote += int64(len(o.Body))
+		if size += len(o.Body); size >= putAtOnce {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	s.cfg.Metrics.bytes.WithLabelValues("page").Add(float64(wrote))
+	if all {
+		for _, x := range pages {
+			ps.written[x.slot] = x.version + 1
+		}
+		for name, e := range f.files {
+			ps.csvSeen[name] = e.Key
+		}
+		ps.listed = true
+		took := time.Since(begun)
+		ps.when.next = ps.when.pace.next(begun, took, 0)
+		s.cfg.Metrics.pagesTime.Observe(took.Seconds())
+	}
+	return nil
+}

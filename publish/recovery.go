@@ -42,12 +42,15 @@ func (s *Sequencer) open(ctx context.Context) error {
 // and no other's. The roster may be renewed; each snapshot names its own.
 func (s *Sequencer) putElection(ctx context.Context) error {
 	fixed := append(s.pages.fixed(), mutable(schemas.DefinitionKey, s.cfg.Definition, typeJSON))
-	current := s.pages.current()
+	current, err := s.pages.current()
+	if err != nil {
+		return err
+	}
 	if len(s.cfg.Roster) > 0 {
 		fixed = append(fixed, immutable(s.rosterKey(), s.cfg.Roster, typeJSON))
 		current = append(current, mutable(schemas.RosterKey, s.cfg.Roster, typeJSON))
 	}
-	err := s.cfg.Bucket.PutNew(ctx, fixed...)
+	err = s.cfg.Bucket.PutNew(ctx, fixed...)
 	if errors.Is(err, bucket.ErrDiffers) {
 		return fmt.Errorf("%w: it holds another definition: %w", ErrForeign, err)
 	}

@@ -91,10 +91,14 @@ func New(cfg Config) (*Sequencer, error) {
 		return nil, fmt.Errorf("publish: Config.VerifierKey is of %s, Config.Signer is %s", verifier.Name(), cfg.Signer.Name())
 	}
 	c := newCatalogue(cfg.Election)
+	pages, err := newPageSet(c, &cfg)
+	if err != nil {
+		return nil, err
+	}
 	most := cfg.HeartbeatEvery / 2
 	s := &Sequencer{
 		cfg: cfg, verifier: verifier, catalogue: c,
-		pages:     newPageSet(c, &cfg),
+		pages:     pages,
 		finishing: make(chan *finish),
 		done:      make(chan struct{}),
 		fold:      newFold(cfg.Election),

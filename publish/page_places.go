@@ -1,0 +1,168 @@
+package publish
+
+import (
+	"cmp"
+	"slices"
+
+	"tallystream/schemas"
+)
+
+// indexPage is the front page: what the whole election votes on, the places
+// below it, and what is held.
+func (f *frame) indexPage() []byte {
+	d := f.catalogue.election.Definition
+	h := make(html, 0, 32<<10)
+	f.open(&h, "", d.Name, nil, schemas.ElectionDocument)
+	h.raw("<p class=\"note\">").text(d.Date).raw(" · <a href=\"contests.html\">All ").number(int64(len(d.Contests))).raw(" contests</a>")
+	if e, ok := f.files[resultsName]; ok {
+		h.raw(" · <a href=\"").text(e.Key).raw("\">All results by unit (CSV)</a>")
+	}
+	h.raw("</p>\n")
+	all := f.inSum(0, len(f.catalogue.contests[0].states))
+	f.ballots(&h, &all, f.registered[-1])
+	f.holdSummary(&h)
+	h.raw("<div class=\"cards\">\n")
+	for _, k := range f.everywhere {
+		s := f.inSum(k, len(f.catalogue.contests[k].states))
+		f.card(&h, &s, f.contestName(k), "contest/"+string(s.contest.id)+".html", false)
+	}
+	h.raw("</div>\n")
+	if f.catalogue.manyState {
+		f.stateTable(&h)
+	} else {
+		f.countyTable(&h, "", -1)
+	}
+	f.close(&h, "")
+	return h
+}
+
+// holdSummary says how many submissions count for nothing yet, and why.
+func (f *frame) holdSummary(h *html) {
+	h.raw("<section class=\"card\">\n<h2>Held submissions</h2>\n<p>")
+	if f.held == 0 {
+		h.raw("None. Every submission that was accepted is counted.</p>\n</section>\n")
+		return
+	}
+	h.number(int64(f.held)).raw(" submissions were accepted and are held: they change no number until officials release or replace them.</p>\n",
+		"<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"Held submissions\"><table><caption>Held submissions by reason</caption><thead><tr><th scope=\"col\">Reason</th><th scope=\"col\" class=\"n\">Held</th></tr></thead><tbody>\n")
+	for _, code := range schemas.HoldCodes {
+		if n := f.holds[code]; n > 0 {
+			h.raw("<tr><th scope=\"row\">").text(code.Explanation()).raw("</th><td class=\"n\">").number(int64(n)).raw("</td></tr>\n")
+		}
+	}
+	h.raw("</tbody></table></div>\n</section>\n")
+}
+
+// statePage shows a state of an election that has several.
+func (f *frame) statePage(state int32) []byte {
+	d := f.catalogue.election.Definition
+	h := make(html, 0, 32<<10)
+	const root = "../"
+	f.open(&h, root, d.States[state].Name, []crumb{{d.States[state].Name, "state/" + string(d.States[state].ID) + ".html"}}, schemas.ElectionDocument)
+	if s, ok := f.inState(0, state); ok {
+		f.ballots(&h, &s, f.registered[state])
+	}
+	h.raw("<div class=\"cards\">\n")
+	for _, k := range f.contestOrder {
+		if k == 0 || !f.catalogue.contests[k].front {
+			continue
+		}
+		if s, ok := f.inState(k, state); ok {
+			f.card(&h, &s, f.contestName(k), root+"contest/"+string(s.contest.id)+".html", false)
+		}
+	}
+	h.raw("</div>\n")
+	f.countyTable(&h, root, state)
+	f.close(&h, root)
+	return h
+}
+
+// inState is a contest's sum over one state.
+func (f *frame) inState(k, state int32) (shown, bool) {
+	p := &f.catalogue.contests[k]
+	i := slices.IndexFunc(p.states, func(s stateShare) bool { return s.state == state })
+	if i < 0 || f.edition.sums[k] == nil {
+		return shown{}, false
+	}
+	return f.inSum(k, i), true
+}
+
+// countyPage shows all contests of a county, with count types.
+func (f *frame) countyPage(c schemas.CountyIndex) []byte {
+	place := &f.catalogue.election.Counties[c]
+	d := f.catalogue.election.Definition
+	name := d.Counties[c].Name
+	h := make(html, 0, 16<<10)
+	const root = "../"
+	crumbs := []crumb{{name, "county/" + string(place.ID) + ".html"}}
+	if f.catalogue.manyState {
+		crumbs = append([]crumb{{d.States[place.State].Name, "state/" + string(d.States[place.State].ID) + ".html"}}, crumbs...)
+	}
+	f.open(&h, root, name, crumbs, schemas.CountyDocument(place.ID))
+	if e, ok := f.files[csvFolder+string(place.ID)+".csv"]; ok {
+		h.raw("<p class=\"note\"><a href=\"", root).text(e.Key).raw("\">Results by unit (CSV)</a></p>\n")
+	}
+	all := f.inCounty(c, 0)
+	f.ballots(&h, &all, f.countyRegistered[c])
+	h.raw("<div class=\"cards\">\n")
+	sections := make([]int32, 0, len(place.Sections))
+	for i := 1; i < len(place.Sections); i++ {
+		sections = append(sections, int32(i))
+	}
+	// In the definition's order, which people expect; the row is sorted.
+	slices.SortFunc(sections, func(a, b int32) int {
+		return cmp.Compare(place.Sections[a].Contest, place.Sections[b].Contest)
+	})
+	for _, i := range sections {
+		s := f.inCounty(c, i)
+		f.card(&h, &s, f.contestName(int32(s.contest.contest)+1), root+"contest/"+string(s.contest.id)+".html", true)
+	}
+	h.raw("</div>\n")
+	f.close(&h, root)
+	return h
+}
+
+// stateTable lists the states with what has been reported.
+func (f *frame) stateTable(h *html) {
+	d := f.catalogue.election.Definition
+	f.openPlaces(h, "States", "State")
+	for i := range d.States {
+		if s, ok := f.inState(0, int32(i)); ok {
+			f.placeRow(h, &s, d.States[i].Name, "state/"+string(d.States[i].ID)+".html")
+		}
+	}
+	h.raw("</tbody></table></div>\n</section>\n")
+}
+
+// countyTable lists the counties of a state, or all with state -1.
+func (f *frame) countyTable(h *html, root string, state int32) {
+	f.openPlaces(h, "Counties", "County")
+	for _, c := range f.countyOrder {
+		place := &f.catalogue.election.Counties[c]
+		if (state < 0 || place.State == state) && len(place.Units) > 0 {
+			s := f.inCounty(c, 0)
+			f.placeRow(h, &s, f.catalogue.election.Definition.Counties[c].Name, root+"county/"+string(place.ID)+".html")
+		}
+	}
+	h.raw("</tbody></table></div>\n</section>\n")
+}
+
+func (f *frame) openPlaces(h *html, heading, one string) {
+	h.raw("<section class=\"card full\">\n<h2>", heading, "</h2>\n<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"", heading, "\"><table><caption>", heading, ": units reporting</caption>\n<thead><tr><th scope=\"col\">", one,
+		"</th><th scope=\"col\" class=\"n\">Reporting</th><th scope=\"col\" class=\"n\">Units</th>")
+	if f.catalogue.election.Definition.Rules.Ballots {
+		h.raw("<th scope=\"col\" class=\"n\">Ballots</th>")
+	}
+	h.raw("</tr></thead>\n<tbody>\n")
+}
+
+func (f *frame) placeRow(h *html, s *shown, name, href string) {
+	h.raw("<tr")
+	s.attribute(h)
+	h.raw("><th scope=\"row\"><a href=\"").text(href).raw("\">").text(name).raw("</a></th><td class=\"n\" data-r>").number(s.reporting()).
+		raw("</td><td class=\"n\" data-n>").number(s.units).raw("</td>")
+	if f.catalogue.election.Definition.Rules.Ballots {
+		h.raw("<td class=\"n\" data-s=\"ballots\"><span data-v>").number(total(s.votes(0, f.catalogue.election.Types()))).raw("</span></td>")
+	}
+	h.raw("</tr>\n")
+}
