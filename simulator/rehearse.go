@@ -66,7 +66,7 @@ var ErrNotReconciled = errors.New("the night does not reconcile")
 
 // Run rehearses.
 func (c *RehearseCommand) Run(ctx context.Context, log *slog.Logger) error {
-	drive, err := newDrive(c.electionFlags, c.driveFlags, os.Stdout)
+	drive, err := newDrive(ctx, c.electionFlags, c.driveFlags, os.Stdout)
 	if err != nil {
 		return usageError{err}
 	}
@@ -176,19 +176,19 @@ type drive struct {
 	pace     Pace
 	sums     Expected
 	contests int // counted in each county
-	warnings map[string]int
+	warnings []Warning
 	out      io.Writer
 }
 
 // autoNight is how long a night of pace auto takes.
 const autoNight = 100 * time.Second
 
-func newDrive(e electionFlags, f driveFlags, out io.Writer) (*drive, error) {
+func newDrive(ctx context.Context, e electionFlags, f driveFlags, out io.Writer) (*drive, error) {
 	d := &drive{flags: f, seed: e.Seed, out: out}
 	if f.Clients < 1 || f.Viewers < 0 {
 		return nil, errors.New("want at least one client, and no fewer than 0 viewers")
 	}
-	if err := d.open(e); err != nil {
+	if err := d.open(ctx, e); err != nil {
 		return nil, err
 	}
 	var err error

@@ -20,21 +20,40 @@ type Report struct {
 	// Seconds from the first submission until every viewer could see the last
 	// one in a signed snapshot. Generating the election and its keys comes
 	// before, closing (CSV, pages) after.
-	Seconds              float64        `json:"seconds"`
-	ClosingSeconds       float64        `json:"closing_seconds"`
-	SubmissionsPerSecond float64        `json:"submissions_per_second"`
-	Latency              Latencies      `json:"latency_ms"`
-	Viewers              ViewerReport   `json:"viewers"`
-	Reconciled           bool           `json:"reconciled"`
-	Mismatches           []string       `json:"mismatches"`
-	Checked              int            `json:"checked"` // sums compared
-	Warnings             map[string]int `json:"warnings,omitempty"`
-	Snapshots            uint64         `json:"snapshots"`
-	CPUSeconds           float64        `json:"cpu_seconds"`
-	PeakRSS              uint64         `json:"peak_rss_bytes"`
-	BytesPerUnit         uint64         `json:"bytes_per_unit"` // live heap after the night, less that before it
-	Stages               []StageCost    `json:"stages,omitempty"`
-	Calibration          Calibration    `json:"calibration"`
+	Seconds              float64      `json:"seconds"`
+	ClosingSeconds       float64      `json:"closing_seconds"`
+	SubmissionsPerSecond float64      `json:"submissions_per_second"`
+	Latency              Latencies    `json:"latency_ms"`
+	Viewers              ViewerReport `json:"viewers"`
+	Reconciled           bool         `json:"reconciled"`
+	Mismatches           []string     `json:"mismatches"`
+	Checked              int          `json:"checked"` // sums compared
+	Warnings             []Warning    `json:"warnings,omitempty"`
+	Snapshots            uint64       `json:"snapshots"`
+	CPUSeconds           float64      `json:"cpu_seconds"`
+	PeakRSS              uint64       `json:"peak_rss_bytes"`
+	BytesPerUnit         uint64       `json:"bytes_per_unit"` // live heap after the night, less that before it
+	Stages               []StageCost  `json:"stages,omitempty"`
+	Calibration          Calibration  `json:"calibration"`
+}
+
+// Warning is something in imported results that people should know of.
+type Warning struct {
+	Kind string `json:"kind"`
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Text string `json:"text"`
+}
+
+// String is the warning on one line.
+func (w Warning) String() string {
+	switch {
+	case w.Line > 0:
+		return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text)
+	case w.File != "":
+		return w.File + ": " + w.Text
+	}
+	return w.Text
 }
 
 // Submissions counts what became of what was sent.

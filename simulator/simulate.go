@@ -42,7 +42,7 @@ Exit status: 0 if everything reconciles, 1 if anything does not, 2 for bad flags
 
 // Run prepares or plays.
 func (c *SimulateCommand) Run(ctx context.Context, _ *slog.Logger) error {
-	d, err := newDrive(c.electionFlags, c.driveFlags, os.Stdout)
+	d, err := newDrive(ctx, c.electionFlags, c.driveFlags, os.Stdout)
 	if err != nil {
 		return usageError{err}
 	}
