@@ -209,7 +209,7 @@ func (a *Aggregator) step(ctx context.Context) error {
 
 func (a *Aggregator) load(ctx context.Context) error {
 	start := time.Now()
-	a.memory = &memory{election: a.cfg.Election, history: history{a.cfg.Ledger, a.cfg.Source}, metrics: a.cfg.Metrics, onPoison: a.onPoison}
+	a.memory = &memory{election: a.cfg.Election, history: stores{a.cfg.Ledger, a.cfg.Source}, metrics: a.cfg.Metrics, onPoison: a.onPoison}
 	partitions, err := a.memory.load(ctx, a.cfg.Ledger)
 	if err != nil {
 		return err
@@ -227,8 +227,8 @@ func (a *Aggregator) load(ctx context.Context) error {
 	return nil
 }
 
-// history is what the fold looks up, from the two stores.
-type history struct {
+// stores are the history of the fold: entries from one, records from the other.
+type stores struct {
 	Ledger
 	Source
 }

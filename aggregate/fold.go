@@ -38,10 +38,10 @@ func (o Outcome) kind() schemas.EntryKind {
 	return schemas.EntryHeld
 }
 
-// History answers what a fold does not keep in memory: a unit's entries that
+// history answers what a fold does not keep in memory: a unit's entries that
 // are in the ledger, in order, and the exact bytes of a record of the stream.
 // What it answers for one argument may only grow, so asking late is safe.
-type History interface {
+type history interface {
 	EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error)
 	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
 }

@@ -9,7 +9,7 @@ import (
 // the ledger, and after any error it is thrown away. One goroutine owns it.
 type memory struct {
 	election *schemas.Election
-	history  History
+	history  history
 	metrics  *Metrics
 	onPoison func(schemas.Partition, schemas.Checkpoint, error)
 
