@@ -66,6 +66,7 @@ type Server struct {
 	memory   *memory   // the last durable submission of each unit
 	desks    sync.Pool // of *desk
 	draining atomic.Bool
+	warned   atomic.Int64 // second of the last warning, since 1970
 }
 
 // New checks cfg and returns a Server.

@@ -26,7 +26,6 @@ const (
 	DefaultDrain            = 10 * time.Second
 	DefaultRememberedPeers  = 16_384
 	maxHeaderBytes          = 8 << 10
-	unlimited               = -1
 	failureRetryAfterAtMost = time.Minute
 )
 

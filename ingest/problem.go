@@ -82,11 +82,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	if p.Status < 500 && p.Status != http.StatusTooManyRequests {
 		peerOf(r).fail()
 	}
-	if ref.code == schemas.ProblemUnavailable {
-		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "submission not stored", slog.String("problem", string(ref.code)), slog.Any("err", ref.err))
-	} else if s.cfg.Logger.Enabled(r.Context(), slog.LevelDebug) {
-		s.cfg.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request refused", slog.String("problem", string(ref.code)), slog.String("field", ref.field))
-	}
+	s.logRefusal(r, ref)
 	body, err := json.Marshal(p)
 	if err != nil { // strings and an int always marshal
 		w.WriteHeader(p.Status)
@@ -108,6 +104,22 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, ref *refusal) {
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client is gone if this fails; nothing was promised
+	}
+}
+
+// logRefusal warns of what the service itself fails at, once a second at most:
+// with the stream down every request fails. The metrics count them all.
+func (s *Server) logRefusal(r *http.Request, ref *refusal) {
+	ctx, log := r.Context(), s.cfg.Logger
+	if ref.code == schemas.ProblemUnavailable {
+		second := s.cfg.Now().Unix()
+		if last := s.warned.Load(); last != second && s.warned.CompareAndSwap(last, second) {
+			log.LogAttrs(ctx, slog.LevelWarn, "requests fail", slog.Any("err", ref.err))
+		}
+		return
+	}
+	if log.Enabled(ctx, slog.LevelDebug) {
+		log.LogAttrs(ctx, slog.LevelDebug, "request refused", slog.String("problem", string(ref.code)), slog.String("field", ref.field))
 	}
 }
 

@@ -3,11 +3,14 @@ package ingest_test
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tallystream/ingest"
 	"tallystream/schemas"
@@ -105,6 +108,9 @@ var refusals = []refusal{
 	badEnvelope("another kind of note", "/submission/v1", "/receipt/v1", schemas.ProblemMalformed, "/envelope/origin", "/submission/v1"),
 	badEnvelope("signature without padding", "=\n\n{", "A\n\n{", schemas.ProblemMalformed, "/envelope/signatures", "base64"),
 	badEnvelope("revision with sign", "leon-1101\n1\n", "leon-1101\n+1\n", schemas.ProblemMalformed, "/envelope/revision", "whole number"),
+	{"note of 3 KiB", func(t testing.TB, b *bench) *httptest.ResponseRecorder {
+		return b.post(bytes.Replace(b.seal(t, 1, b.body(t, 1), "official-leon"), []byte("— "), []byte("— "+strings.Repeat("x", 3<<10)), 1))
+	}, schemas.ProblemMalformed, "/envelope", "2048 bytes before the body"},
 	{"empty body", func(_ testing.TB, b *bench) *httptest.ResponseRecorder { return b.post(nil) },
 		schemas.ProblemMalformed, "/envelope", "signed note"},
 	{"body of 1 MiB", func(_ testing.TB, b *bench) *httptest.ResponseRecorder { return b.post(make([]byte, 1<<20)) },
@@ -199,6 +205,37 @@ func TestEveryProblemHasAStatusAndATitle(t *testing.T) {
 	} {
 		if status := ingest.StatusOf(code); status < 400 || http.StatusText(status) == "" {
 			t.Errorf("%s: status %d", code, status)
+		}
+	}
+}
+
+func TestWarningsAreRareAndTellNoCountsOrKeys(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Unix(1_800_000_000, 0)
+	b := newBench(t, func(c *ingest.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Now = func() time.Time { return now }
+	})
+	b.stream.err = errors.New("disk full")
+	envelope := b.seal(t, 1, replace(t, b.body(t, 1), `"ballots":[100,50,10]`, `"ballots":[98765,50,10]`), "official-leon")
+	for range 20 {
+		problem(t, b.post(envelope), schemas.ProblemUnavailable)
+	}
+	if got := strings.Count(log.String(), "disk full"); got != 1 {
+		t.Errorf("%d warnings in one second, want 1", got)
+	}
+	now = now.Add(time.Second)
+	b.post(envelope)
+	if got := strings.Count(log.String(), "disk full"); got != 2 {
+		t.Errorf("%d warnings in two seconds, want 2", got)
+	}
+	for _, c := range refusals {
+		b.stream.err = nil
+		c.send(t, b)
+	}
+	for _, secret := range []string{"98765", "official-leon+", "155", "60.5"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log tells %q", secret)
 		}
 	}
 }

@@ -60,6 +60,9 @@ func (v *Envelope) Parse(b []byte) error {
 	if !ok {
 		return fieldError("/envelope", "want an empty line between the signatures and the body")
 	}
+	if len(b)-len(body) > MaxNote+1 {
+		return fieldError("/envelope", "want at most %d bytes before the body", MaxNote)
+	}
 	n, err := parseSignatures(lines, &v.signatures)
 	if err != nil {
 		return fieldError("/envelope/signatures", "%v", err)
