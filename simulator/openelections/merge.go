@@ -16,7 +16,7 @@ import (
 // party's code, those that one county uses. A candidate on two party lines
 // stays two selections.
 func (c *contests) merge(x *contest) {
-	m := merger{contest: x, beside: map[[2]*spelling]bool{}}
+	m := merger{contest: x, t: c.t, beside: map[[2]*spelling]bool{}}
 	for _, list := range x.units {
 		for i, a := range list {
 			for _, b := range list[i+1:] {
@@ -45,6 +45,7 @@ func (c *contests) merge(x *contest) {
 // merger merges the spellings of one contest.
 type merger struct {
 	*contest
+	t      *table
 	beside map[[2]*spelling]bool // pairs that a unit states
 }
 
@@ -129,22 +130,57 @@ func (m *merger) equal(keyOf func(*spelling) string, allowed func(a, b *spelling
 	}
 }
 
-// similar merges a class into the only larger one that is like it. With two
-// such it stays alone: a guess must not move votes.
+// similar merges classes that are alike, and those that are like them in
+// turn, unless one county uses two of these: then it could be either, and a
+// guess must not move votes.
 func (m *merger) similar(parties, names func(a, b string) bool) {
-	var heads []*spelling
+	var rest []*spelling
 	for _, s := range m.heads() {
-		var like []*spelling
-		for _, h := range heads {
-			if ordinary(s) && ordinary(h) && parties(party(h), party(s)) && names(key(leading(h.name)), key(leading(s.name))) && m.apart(h, s) {
-				like = append(like, h)
+		if ordinary(s) {
+			rest = append(rest, s)
+		}
+	}
+	alike := func(a, b *spelling) bool {
+		return parties(party(a), party(b)) && names(key(leading(a.name)), key(leading(b.name)))
+	}
+	for len(rest) > 0 {
+		kin := rest[:1:1]
+		rest = rest[1:]
+		for i := 0; i < len(kin); i++ {
+			rest = slices.DeleteFunc(rest, func(s *spelling) bool {
+				if alike(kin[i], s) {
+					kin = append(kin, s)
+					return true
+				}
+				return false
+			})
+		}
+		m.unite(kin)
+	}
+}
+
+// unite merges classes into the first if no county uses two of them, and no
+// two are of different parties.
+func (m *merger) unite(kin []*spelling) {
+	apart := 0
+	for i, a := range kin {
+		for _, b := range kin[i+1:] {
+			if m.apart(a, b) && (sameParty(party(a), party(b)) || oneWithoutParty(party(a), party(b))) {
+				apart++
 			}
 		}
-		if len(like) == 1 {
-			into(like[0], s)
-			continue
+	}
+	switch pairs := len(kin) * (len(kin) - 1) / 2; {
+	case apart == pairs:
+		for _, s := range kin[1:] {
+			into(kin[0], s)
 		}
-		heads = append(heads, s)
+	case apart > 0:
+		names := make([]string, len(kin))
+		for i, s := range kin {
+			names[i] = s.label.name
+		}
+		m.t.add(Alike, "", 0, "contest %s: %s are alike, but counties use more than one of them; they are kept apart", m.id, strings.Join(names, ", "))
 	}
 }
 

@@ -181,7 +181,7 @@ func (b *build) findResiduals() {
 
 // identity tries a contest's sums against the ballots of its units.
 func (b *build) identity(x *contest, sums map[place][]int64) (int, schemas.Residuals) {
-	allowed, byType := int64(0), true
+	allowed, byType := int64(-1), true // -1: no unit told yet
 	for u := range x.units {
 		sum, ballots := sums[place{x, u}], b.ballots[u]
 		if ballots == nil {
@@ -194,7 +194,7 @@ func (b *build) identity(x *contest, sums map[place][]int64) (int, schemas.Resid
 		if cast == 0 && votes == 0 {
 			continue
 		}
-		if cast == 0 || votes%cast != 0 || (allowed != 0 && votes/cast != allowed) {
+		if cast == 0 || votes%cast != 0 || (allowed >= 0 && votes/cast != allowed) {
 			return 1, schemas.ResidualsNone
 		}
 		allowed = votes / cast

@@ -11,6 +11,7 @@ type WarningKind string
 // The kinds of warnings.
 const (
 	Merged      WarningKind = "merged"       // spellings taken for one candidate
+	Alike       WarningKind = "alike"        // names that are alike and were kept apart
 	Joined      WarningKind = "joined"       // counties taken to vote on one contest, because their candidates are the same
 	Split       WarningKind = "split"        // count types of a row do not add up to its votes
 	Unsplit     WarningKind = "unsplit"      // rows without count types
