@@ -134,7 +134,10 @@ func (f *frame) selection(h *html, s *shown, selection *schemas.Selection, k int
 	if selection.Party != "" {
 		h.raw(" <span class=\"party\">").text(selection.Party).raw("</span>")
 	}
-	h.raw(" <span class=\"lead\">leading</span></th>")
+	if lead {
+		h.raw(" <span class=\"lead\">leading</span>")
+	}
+	h.raw("</th>")
 	if split {
 		for _, n := range s.votes(k, f.catalogue.election.Types()) {
 			h.raw("<td class=\"n split\" data-t>").number(n).raw("</td>")

@@ -186,53 +186,57 @@ func (f *frame) render(p page) bucket.Object {
 }
 
 // writePages renews the front page with each snapshot, and the other pages
-// whose numbers changed on their own, slower pace. They follow latest: no page
-// shows what no snapshot says.
-func (s *Sequencer) writePages(ctx, running context.Context, p *plan) error {
+// whose numbers changed on their own, slower pace; it reports whether some
+// still wait for that. Pages follow latest: none shows what no snapshot says.
+func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bool, err error) {
 	ps := s.pages
 	begun := time.Now()
 	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
-	objects := []bucket.Object{mutable("index.html", f.indexPage(), typeHTML)}
-	var pages []page
-	all := p.final || !begun.Before(ps.when.next)
-	if all {
-		pages = ps.stale(p.edition, f.files)
-		if !ps.listed {
-			objects = append(objects, mutable("contests.html", f.contestsPage(), typeHTML))
+	index := mutable("index.html", f.indexPage(), typeHTML)
+	stale := ps.stale(p.edition, f.files)
+	if len(stale) > 0 && !p.final && begun.Before(ps.when.next) {
+		return true, s.replacePages(ctx, running, []bucket.Object{index})
+	}
+	objects := []bucket.Object{index}
+	if !ps.listed {
+		objects = append(objects, mutable("contests.html", f.contestsPage(), typeHTML))
+	}
+	for batch := range slices.Chunk(stale, pagesAtOnce) {
+		for _, x := range batch {
+			objects = append(objects, f.render(x))
 		}
+		if err := s.replacePages(ctx, running, objects); err != nil {
+			return false, err
+		}
+		objects = objects[:0]
+	}
+	if err := s.replacePages(ctx, running, objects); err != nil {
+		return false, err
+	}
+	for _, x := range stale {
+		ps.written[x.slot] = x.version + 1
+	}
+	for name, e := range f.files {
+		ps.csvSeen[name] = e.Key
+	}
+	ps.listed = true
+	took := time.Since(begun)
+	ps.when.next = ps.when.pace.next(begun, took, 0)
+	s.cfg.Metrics.pagesTime.Observe(took.Seconds())
+	return false, nil
+}
+
+// pagesAtOnce bounds the pages in memory: some 10 MB.
+const pagesAtOnce = 512
+
+func (s *Sequencer) replacePages(ctx, running context.Context, objects []bucket.Object) error {
+	if len(objects) == 0 {
+		return nil
 	}
 	size := 0
-	flush := func() error {
-		err := s.insist(ctx, running, "pages", func() error { return s.cfg.Bucket.Replace(ctx, objects...) })
-		objects, size = nil, 0
-		return err
+	for _, o := range objects {
+		size += len(o.Body)
 	}
-	wrote := int64(0)
-	for _, x := range pages {
-		o := f.render(x)
-		objects = append(objects, o)
-		wrote += int64(len(o.Body))
-		if size += len(o.Body); size >= putAtOnce {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	s.cfg.Metrics.bytes.WithLabelValues("page").Add(float64(wrote))
-	if all {
-		for _, x := range pages {
-			ps.written[x.slot] = x.version + 1
-		}
-		for name, e := range f.files {
-			ps.csvSeen[name] = e.Key
-		}
-		ps.listed = true
-		took := time.Since(begun)
-		ps.when.next = ps.when.pace.next(begun, took, 0)
-		s.cfg.Metrics.pagesTime.Observe(took.Seconds())
-	}
-	return nil
+	s.cfg.Metrics.bytes.WithLabelValues("page").Add(float64(size))
+	return s.insist(ctx, running, "pages", func() error { return s.cfg.Bucket.Replace(ctx, objects...) })
 }

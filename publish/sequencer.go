@@ -47,6 +47,7 @@ type Sequencer struct {
 	snapshot schedule
 	writing  chan written // nil: no snapshot is being written
 	waiting  []*finish    // to be served by the next snapshot
+	behindBy *plan        // the newest snapshot, while some pages show less than it says; else nil
 }
 
 // drainTime is how long a snapshot that is being written may take to its end
@@ -228,8 +229,14 @@ func (s *Sequencer) turn(ctx context.Context) error {
 		}
 		s.report(func(st *status) { st.ledger = nil })
 	}
-	if s.writing == nil && s.snapshotDue(now) {
-		s.begin(ctx, now)
+	switch {
+	case s.writing != nil:
+	case s.snapshotDue(now):
+		p := s.plan(now)
+		s.begin(ctx, func(ctx, running context.Context) written { return s.write(ctx, running, p) })
+	case s.behindBy != nil && !now.Before(s.pages.when.next):
+		p := s.behindBy
+		s.begin(ctx, func(ctx, running context.Context) written { return s.catchUp(ctx, running, p) })
 	}
 	return nil
 }
@@ -274,6 +281,9 @@ func (s *Sequencer) due() time.Time {
 			at = earliest(at, s.snapshot.next)
 		}
 		at = earliest(at, s.head.begun.Add(s.cfg.HeartbeatEvery))
+		if s.behindBy != nil {
+			at = earliest(at, s.pages.when.next)
+		}
 	}
 	return at
 }

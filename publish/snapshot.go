@@ -41,18 +41,28 @@ type plan struct {
 	note []byte // once signed
 }
 
+// catchUp writes the pages that were not due when their snapshot was written.
+func (s *Sequencer) catchUp(ctx, running context.Context, p *plan) written {
+	w := written{plan: p, onlyPages: true}
+	w.pagesBehind, w.err = s.writePages(ctx, running, p)
+	return w
+}
+
 // written is the outcome of a plan.
 type written struct {
 	plan  *plan
 	note  schemas.Digest
 	took  time.Duration // of documents, manifest, note and latest
 	bytes int64
-	err   error
+	// pagesBehind: pages that show less than the plan says were not due yet.
+	// onlyPages: the plan was published before, and its pages were caught up.
+	pagesBehind, onlyPages bool
+
+	err error
 }
 
-// begin plans a snapshot of the last cut and starts to write it.
-func (s *Sequencer) begin(ctx context.Context, now time.Time) {
-	p := s.plan(now)
+// begin starts to write, beside the loop.
+func (s *Sequencer) begin(ctx context.Context, write func(ctx, running context.Context) written) {
 	out := make(chan written, 1)
 	s.writing = out
 	// What is half written when Run is told to stop may come to its end.
@@ -61,7 +71,7 @@ func (s *Sequencer) begin(ctx context.Context, now time.Time) {
 	go func() {
 		defer cancel()
 		defer stop()
-		out <- s.write(writing, ctx, p)
+		out <- write(writing, ctx)
 	}()
 }
 
@@ -91,10 +101,18 @@ func (s *Sequencer) plan(now time.Time) *plan {
 func (s *Sequencer) closed(w written) error {
 	s.writing = nil
 	if w.err != nil {
-		s.waiting = append(w.plan.serves, s.waiting...) // to be told by abandon
+		if !w.onlyPages {
+			s.waiting = append(w.plan.serves, s.waiting...) // to be told by abandon
+		}
 		return w.err
 	}
 	p := w.plan
+	if s.behindBy = nil; w.pagesBehind {
+		s.behindBy = p
+	}
+	if w.onlyPages {
+		return nil
+	}
 	s.head = head{number: p.snapshot.Number, note: w.note, log: p.snapshot.Log, epoch: s.epoch, begun: p.begun}
 	s.snapshot.next = s.snapshot.pace.next(p.begun, w.took, w.bytes)
 	for _, f := range p.serves {
@@ -137,7 +155,7 @@ func (s *Sequencer) write(ctx, running context.Context, p *plan) written {
 	w.took = time.Since(begun) - exported
 	s.published(ctx, p, w.took)
 	s.announce(ctx, p)
-	w.err = s.writePages(ctx, running, p)
+	w.pagesBehind, w.err = s.writePages(ctx, running, p)
 	return w
 }
 

@@ -68,10 +68,24 @@ function showVotes(el, line) {
     const width = row.querySelector("[data-w]");
     if (width) width.style.setProperty("--w", all > 0 ? `${Math.round((100 * mine) / all)}%` : "0%");
     const above = Object.values(totals).filter((n) => n > mine).length;
-    if (allowed > 0) row.classList.toggle("leads", mine > 0 && above < allowed);
+    if (allowed > 0) showLead(row, mine > 0 && above < allowed);
   }
   const voters = el.querySelector("[data-g]");
   if (voters) put(el.querySelector("[data-o]"), percent(totals.ballots || 0, Number(voters.dataset.g)));
+}
+
+function showLead(row, leads) {
+  row.classList.toggle("leads", leads);
+  const head = row.querySelector("th");
+  const badge = head && head.querySelector(".lead");
+  if (leads && head && !badge) {
+    const span = document.createElement("span");
+    span.className = "lead";
+    span.textContent = "leading";
+    head.append(" ", span);
+  } else if (!leads && badge) {
+    badge.remove();
+  }
 }
 
 function showCounts(row, counts) {
