@@ -219,7 +219,7 @@ func (a *Aggregator) load(ctx context.Context) error {
 	if errors.Is(a.Ready(), errNotLoaded) || a.cfg.Source.Last() <= a.position {
 		a.failure.Store(nil) // otherwise the next commit says whether it works again
 	}
-	a.checkpoint.Store(uint64(a.position))
+	a.checkpoint.Store(max(a.checkpoint.Load(), uint64(a.position)))
 	a.lag.sample(a.cfg.Source.Last(), time.Now())
 	took := time.Since(start)
 	a.cfg.Metrics.load.Observe(took.Seconds())
@@ -299,7 +299,8 @@ func (a *Aggregator) commit(ctx context.Context, all bool) error {
 	a.batches = a.batches[:0]
 	for i := range a.partitions {
 		p := &a.partitions[i]
-		if behind := a.position - p.next.Checkpoint; behind >= carry || (all && behind > 0) {
+		// After a start the position may be before a partition's checkpoint.
+		if at := p.next.Checkpoint; at < a.position && (all || a.position-at >= carry) {
 			p.next.Checkpoint = a.position // nothing of it lies between
 		}
 		if p.next != p.head {
@@ -321,7 +322,7 @@ func (a *Aggregator) commit(ctx context.Context, all bool) error {
 	a.cfg.Metrics.passed(&a.tally)
 	a.tally = batchTally{}
 	a.failure.Store(nil)
-	a.checkpoint.Store(uint64(a.position))
+	a.checkpoint.Store(max(a.checkpoint.Load(), uint64(a.position)))
 	a.lag.pass(a.position)
 	if len(a.batches) > 0 {
 		a.cfg.OnCommit()

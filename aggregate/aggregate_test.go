@@ -261,6 +261,41 @@ func TestARestartReadsLittleAgain(t *testing.T) {
 	})
 }
 
+// TestAStartFromAQuietHeadPassesTheOthers: after a crash, reading begins far
+// before the checkpoints of busy partitions, which must not move back.
+func TestAStartFromAQuietHeadPassesTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source, l := newMemoryStream(t), openLedger(t, e)
+		var records [][]byte
+		for r := range schemas.Revision(60) {
+			records = append(records, send(e, 0, r+1, votes(e, 0, schemas.Count(r), 0), false).record) // partition 0
+		}
+		source.append(e, records...)
+		a, stop := start(t, Config{Election: e, Source: source, Ledger: l, Full: 10})
+		time.Sleep(time.Minute)
+		if a.Checkpoint() != 60 {
+			t.Fatalf("checkpoint %d, want 60", a.Checkpoint())
+		}
+		l.fault = func(o string) error { return errFault } // no clean stop
+		stop()
+		l.fault = func(o string) error { return nil }
+		registry := prometheus.NewRegistry()
+		a, stop = start(t, Config{Election: e, Source: source, Ledger: l, Full: 10, Metrics: NewMetrics(registry)})
+		defer stop()
+		records = append(records, send(e, 2, 1, votes(e, 2, 10, 0), false).record) // partition 1
+		source.append(e, records[60])
+		time.Sleep(time.Minute)
+		if a.Checkpoint() != 61 || a.Ready() != nil {
+			t.Errorf("checkpoint %d, ready %v; want 61 and ready", a.Checkpoint(), a.Ready())
+		}
+		if n := metric(t, registry, "records_total passed"); n != 60 {
+			t.Errorf("%v passed, want 60", n)
+		}
+		wantScratch(t, e, l.SQLite, records)
+	})
+}
+
 func TestRetriesSlowDownAndReadinessTellsWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := smallElection(t)
