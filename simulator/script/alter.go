@@ -23,6 +23,8 @@ func (s *Script) alter(k Kind, u schemas.UnitIndex, st *stage, cells []schemas.C
 		return a.omit()
 	case VotesExceed:
 		return a.exceed()
+	case UnknownUnit:
+		return len(s.election.Units[u].ID)+len(strayUnit) <= schemas.MaxIdentifier
 	case UnknownContest, Negative, Fraction, Huge:
 		_, ok := a.find(func(*schemas.Section) bool { return true })
 		return ok

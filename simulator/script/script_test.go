@@ -112,8 +112,8 @@ func (u *unitTally) take(e *schemas.Election, st *schemas.Statement, digest sche
 var everything = script.Rates{Duplicates: 0.3, Reordered: 0.2, Corrections: 0.3, Held: 0.4, Refused: 1}
 
 func TestEveryEventHasItsOutcomeAndTheNightEndsAtTheTruth(t *testing.T) {
-	for _, revisions := range []int{1, 2, 3, 4, 6} {
-		for seed := range uint64(3) {
+	for _, revisions := range []int{1, 2, 3, 6} {
+		for seed := range uint64(2) {
 			n := write(t, county(t, seed), script.Config{Seed: seed, Revisions: revisions, Rates: everything})
 			t.Logf("seed %d, %d revisions: %+v", seed, revisions, n.s.Expected())
 			tallies := make([]unitTally, len(n.e.Units))
@@ -150,7 +150,7 @@ func (n *night) checkTruth(t *testing.T, tallies []unitTally) {
 }
 
 func TestTheNightEndsAtTheTruthInAnyOrder(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(3) {
 		for _, revisions := range []int{1, 3, 5} {
 			n := write(t, county(t, seed), script.Config{Seed: seed, Revisions: revisions, Rates: everything})
 			events := slices.Collect(n.s.All())

@@ -86,26 +86,63 @@ func stagesOf(types []schemas.CountType, revisions int) []stage {
 	return stages
 }
 
-// limit takes out of a unit's final row what the stage does not state: other
-// count types, and contests whose votes add up only over all of them.
-func (s *stage) limit(e *schemas.Election, u schemas.UnitIndex, cells []schemas.Count) {
-	if s.full {
+// limit takes out of a unit's final row what stage i does not state: other
+// count types, and contests that do not add up without them.
+func (s *Script) limit(i int, u schemas.UnitIndex, cells []schemas.Count) {
+	st := &s.stages[i]
+	if st.full {
 		return
 	}
+	e := s.election
 	types := e.Types()
-	for i := range e.Units[u].Style.Sections {
-		sec := &e.Units[u].Style.Sections[i]
+	var gaps [schemas.MaxCountTypes]int64
+	// Ballots come first in a row: they are cut last, since contests are held
+	// against them.
+	sections := e.Units[u].Style.Sections
+	for k := len(sections) - 1; k >= 0; k-- {
+		sec := &sections[k]
 		part := cells[sec.Offset:][:sec.Size(types)]
 		if sec.Contest != schemas.BallotsIndex && e.Definition.Contests[sec.Contest].Residuals == schemas.ResidualsTotal {
-			clear(part)
-			continue
+			gapsOf(gaps[:types], part[1:], cells[1:1+types], e.Definition.Contests[sec.Contest].VotesAllowed)
+			if !s.closed(i, gaps[:types]) {
+				clear(part)
+				continue
+			}
 		}
 		for at := 1; at < len(part); at += types {
-			for t, stated := range s.stated {
+			for t, stated := range st.stated {
 				if !stated {
 					part[at+t] = 0
 				}
 			}
 		}
 	}
+}
+
+// gapsOf fills gaps with what is missing of a contest's identity, by count
+// type.
+func gapsOf(gaps []int64, counts, ballots []schemas.Count, allowed int) {
+	for t := range gaps {
+		gaps[t] = -int64(ballots[t]) * int64(allowed)
+	}
+	for k, n := range counts {
+		gaps[k%len(gaps)] += int64(n)
+	}
+}
+
+// closed reports whether a contest that is only known to add up in total does
+// so at stage i and at each one after it: once stated it must stay.
+func (s *Script) closed(i int, gaps []int64) bool {
+	for _, st := range s.stages[i:] {
+		sum := int64(0)
+		for t, stated := range st.stated {
+			if stated {
+				sum += gaps[t]
+			}
+		}
+		if sum != 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -21,13 +21,12 @@ type scratch struct {
 // gives no occasion for the event's kind.
 func (s *Script) cells(w *scratch, e *Event) bool {
 	w.row = s.truth.Cells(e.Unit, w.row)
-	st := &s.stages[e.stage]
-	st.limit(s.election, e.Unit, w.row)
+	s.limit(int(e.stage), e.Unit, w.row)
 	if e.Kind == Report || e.Kind == Correction || e.Kind == Late {
 		return true
 	}
 	d := elections.DrawOf(s.seed, drawAlter, uint64(e.Unit), uint64(e.stage), uint64(e.Kind))
-	return s.alter(e.Kind, e.Unit, st, w.row, &d)
+	return s.alter(e.Kind, e.Unit, &s.stages[e.stage], w.row, &d)
 }
 
 // Body appends the body that the event sends.
