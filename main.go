@@ -20,6 +20,7 @@ import (
 
 	"tallystream/aggregate"
 	"tallystream/aggregate/ledger"
+	"tallystream/fanout"
 	"tallystream/fanout/bus"
 	"tallystream/ingest"
 	"tallystream/publish"
@@ -39,8 +40,10 @@ type commands struct {
 	Ingest    ingest.Command    `cmd:"" help:"Take signed submissions in and give receipts." group:"services"`
 	Aggregate aggregate.Command `cmd:"" help:"Fold the stream into the ledger." group:"services"`
 	Publish   publish.Command   `cmd:"" help:"Publish signed snapshots, pages and deltas." group:"services"`
+	Fanout    fanout.Command    `cmd:"" help:"Push live deltas to viewers and serve the pages." group:"services"`
 
 	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
+	Watch  fanout.WatchCommand  `cmd:"" help:"Follow contests live in the terminal." group:"people"`
 	Keys   ingest.KeysCommand   `cmd:"" help:"Make and show keys and rosters." group:"people"`
 
 	Version versionCommand `cmd:"" help:"Print the version." group:"people"`
