@@ -15,6 +15,7 @@ const (
 	onDay                  // votes of election day
 	afterDay               // mail
 	lastly                 // provisional and what else needs a decision
+	atOnce                 // no phase of a count type: of units that report once
 	phases
 )
 
@@ -39,7 +40,7 @@ type stage struct {
 	stated []bool // by count type
 	fresh  []bool // stated, and not by the stage before
 	full   bool   // every count type
-	phase  phase  // of the last count type that became known
+	phase  phase  // says when it arrives
 }
 
 // stagesOf plans revisions stages. One states everything; two split off what
@@ -47,19 +48,20 @@ type stage struct {
 // everything; four keep provisional votes for last. Further ones, and stages
 // that an election has no count types for, state the same again.
 func stagesOf(types []schemas.CountType, revisions int) []stage {
-	var until []phase // the last phase that each stage includes
-	switch revisions {
-	case 1:
-		until = []phase{lastly}
-	case 2:
-		until = []phase{onDay, lastly}
-	case 3:
-		until = []phase{beforeDay, onDay, lastly}
-	default:
+	// The last phase that each stage includes, and that by whose curve it
+	// arrives.
+	until, by := []phase{lastly}, []phase{atOnce}
+	switch {
+	case revisions == 2:
+		until, by = []phase{onDay, lastly}, []phase{onDay, afterDay}
+	case revisions == 3:
+		until, by = []phase{beforeDay, onDay, lastly}, []phase{beforeDay, onDay, afterDay}
+	case revisions > 3:
 		until = []phase{beforeDay, onDay, afterDay}
 		for len(until) < revisions {
 			until = append(until, lastly)
 		}
+		by = until
 	}
 	earliest := lastly
 	for _, t := range types {
@@ -73,14 +75,9 @@ func stagesOf(types []schemas.CountType, revisions int) []stage {
 		for k, t := range types {
 			s.stated[k] = phaseOf(t) <= max(until[i], earliest)
 			s.fresh[k] = s.stated[k] && !before[k]
-			if s.fresh[k] {
-				s.phase = max(s.phase, phaseOf(t))
-			}
 		}
 		s.full = !slices.Contains(s.stated, false)
-		if !slices.Contains(s.fresh, true) {
-			s.phase = until[i]
-		}
+		s.phase = by[i]
 		before = s.stated
 	}
 	return stages
