@@ -396,6 +396,7 @@ func TestEventsCarryTheSameFramesAsTheWebSocket(t *testing.T) {
 }
 
 func TestADrainingServerSaysByeAndWhenToComeBack(t *testing.T) {
+	t.Parallel()
 	x := startTier(t, fanout.Config{})
 	ws := x.dial(t, "?g=contest/c")
 	wantKinds(t, ws, schemas.FrameHello, schemas.FrameSnap)
@@ -438,6 +439,7 @@ func TestAViewerThatTakesFramesTooSlowlyIsCutOffAndTheOthersAreNot(t *testing.T)
 		{"takes nothing", fanout.Limits{WriteTimeout: 200 * time.Millisecond, SlowWrite: 100 * time.Millisecond}, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			x := startTier(t, fanout.Config{Limits: c.cfg})
 			quick := follow(t, x, contest)
 			// A document of 20 MB does not fit into the buffers of a socket.
@@ -546,6 +548,7 @@ func TestASilentViewerIsClosedAsIdle(t *testing.T) {
 }
 
 func TestAViewerThatAnswersPingsStays(t *testing.T) {
+	t.Parallel()
 	// Pings come every second, and each answer puts the idle timeout off.
 	x := startTier(t, fanout.Config{PingEvery: time.Second, Limits: fanout.Limits{IdleTimeout: 1500 * time.Millisecond}})
 	ws := x.dial(t, "?g=contest/c")
@@ -553,6 +556,7 @@ func TestAViewerThatAnswersPingsStays(t *testing.T) {
 }
 
 func TestAConnectionThatFollowsNothingIsClosed(t *testing.T) {
+	t.Parallel()
 	x := startTier(t, fanout.Config{PingEvery: time.Second, Limits: fanout.Limits{IdleTimeout: 1500 * time.Millisecond}})
 	wantClose(t, x.dial(t, ""), fanout.CloseIdle)
 }
