@@ -1,9 +1,5 @@
 package publish
 
-import (
-	"tallystream/schemas"
-)
-
 // contestPage shows one contest: all its votes with count types, then by state
 // and county.
 func (f *frame) contestPage(k int32) []byte {
@@ -11,7 +7,7 @@ func (f *frame) contestPage(k int32) []byte {
 	h := make(html, 0, 16<<10)
 	const root = "../"
 	name := f.contestName(k)
-	crumbs := []crumb{{"Contests", "contests.html"}, {name, "contest/" + string(p.id) + ".html"}}
+	crumbs := []crumb{{"Contests", "contests.html"}, {name, f.contestPath(k)}}
 	f.open(&h, root, name, crumbs, f.catalogue.documentOf(p.contest))
 	if p.document < 0 {
 		at := p.places[0]
@@ -76,13 +72,16 @@ func (f *frame) resultRow(h *html, s *shown, name, href string) {
 func (f *frame) contestsPage() []byte {
 	h := make(html, 0, 64<<10)
 	f.open(&h, "", "All contests", []crumb{{"Contests", "contests.html"}})
+	if !f.localPages {
+		h.raw("<p class=\"note\">Contests of a single county stand on the county's page.</p>\n")
+	}
 	h.raw("<p><label>Find a contest <input type=\"search\" data-filter=\"contests\" autocomplete=\"off\"></label></p>\n<ul class=\"contests\" id=\"contests\">\n")
 	for _, k := range f.contestOrder {
 		p := &f.catalogue.contests[k]
-		if p.contest == schemas.BallotsIndex || len(p.places) == 0 {
+		if !f.hasPage(k) {
 			continue
 		}
-		h.raw("<li><a href=\"contest/").text(string(p.id)).raw(".html\">").text(f.contestName(k)).raw("</a>")
+		h.raw("<li><a href=\"").text(f.contestPath(k)).raw("\">").text(f.contestName(k)).raw("</a>")
 		switch {
 		case p.document < 0:
 			h.raw(" <span class=\"note\">").text(f.countyName(p.places[0].county)).raw("</span>")

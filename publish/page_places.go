@@ -24,7 +24,7 @@ func (f *frame) indexPage() []byte {
 	h.raw("<div class=\"cards\">\n")
 	for _, k := range f.everywhere {
 		s := f.inSum(k, len(f.catalogue.contests[k].states))
-		f.card(&h, &s, f.contestName(k), "contest/"+string(s.contest.id)+".html", false)
+		f.card(&h, &s, f.contestName(k), f.contestPath(k), false)
 	}
 	h.raw("</div>\n")
 	if f.catalogue.manyState {
@@ -68,7 +68,7 @@ func (f *frame) statePage(state int32) []byte {
 			continue
 		}
 		if s, ok := f.inState(k, state); ok {
-			f.card(&h, &s, f.contestName(k), root+"contest/"+string(s.contest.id)+".html", false)
+			f.card(&h, &s, f.contestName(k), root+f.contestPath(k), false)
 		}
 	}
 	h.raw("</div>\n")
@@ -115,7 +115,11 @@ func (f *frame) countyPage(c schemas.CountyIndex) []byte {
 	})
 	for _, i := range sections {
 		s := f.inCounty(c, i)
-		f.card(&h, &s, f.contestName(int32(s.contest.contest)+1), root+"contest/"+string(s.contest.id)+".html", true)
+		k, href := int32(s.contest.contest)+1, ""
+		if f.hasPage(k) {
+			href = root + f.contestPath(k)
+		}
+		f.card(&h, &s, f.contestName(k), href, true)
 	}
 	h.raw("</div>\n")
 	f.close(&h, root)

@@ -93,7 +93,7 @@ func (f *frame) card(h *html, s *shown, heading, href string, split bool) {
 	def := &f.catalogue.election.Definition.Contests[s.contest.contest]
 	types := f.catalogue.election.Types()
 	split = split && types > 1
-	h.raw("<section class=\"card\"")
+	h.raw("<section class=\"card\" id=\"contest-").text(string(s.contest.id)).raw("\"")
 	s.attribute(h)
 	h.raw(" data-allowed=\"").plain(int64(def.VotesAllowed)).raw("\">\n<h2>")
 	if href != "" {

@@ -23,6 +23,7 @@ type pageSet struct {
 	objects   []bucket.Object // assets
 	keys      assetKeys
 
+	localPages       bool                  // contests of one county have pages of their own
 	everywhere       []int32               // contest plans that the whole election votes on, in order
 	contestOrder     []int32               // contest plans in the definition's order
 	countyOrder      []schemas.CountyIndex // by name
@@ -71,8 +72,19 @@ func newPageSet(c *catalogue, cfg *Config) (*pageSet, error) {
 	return ps, nil
 }
 
+// maxLocalPages bounds the pages of contests that one county votes on: they
+// show again what the county's page shows. The US has 50,000 of them, which
+// took ten seconds and 290 MB to write; a state's 1,300 are worth having.
+const maxLocalPages = 5000
+
 func (ps *pageSet) orderContests() {
-	counties := 0
+	counties, local := 0, 0
+	for k := range ps.catalogue.contests {
+		if len(ps.catalogue.contests[k].places) == 1 {
+			local++
+		}
+	}
+	ps.localPages = local <= maxLocalPages
 	for i := range ps.catalogue.election.Counties {
 		if len(ps.catalogue.election.Counties[i].Units) > 0 {
 			counties++
@@ -103,6 +115,22 @@ func (ps *pageSet) contestName(k int32) string {
 		return "Ballots cast"
 	}
 	return ps.catalogue.election.Definition.Contests[k-1].Name
+}
+
+// hasPage reports whether a contest has a page of its own.
+func (ps *pageSet) hasPage(k int32) bool {
+	p := &ps.catalogue.contests[k]
+	return k > 0 && len(p.places) > 0 && (p.document >= 0 || ps.localPages)
+}
+
+// contestPath is where people read about a contest: its page, or its place on
+// its county's page.
+func (ps *pageSet) contestPath(k int32) string {
+	p := &ps.catalogue.contests[k]
+	if ps.hasPage(k) {
+		return "contest/" + string(p.id) + ".html"
+	}
+	return "county/" + string(ps.catalogue.election.Counties[p.places[0].county].ID) + ".html#contest-" + string(p.id)
 }
 
 // countyName names a county, with its state where there are several.
@@ -158,7 +186,7 @@ func (ps *pageSet) stale(ed *edition, files map[string]schemas.ManifestEntry) []
 		add(countyPages, int32(i), i, v, ps.csvSeen[name] != files[name].Key)
 	}
 	for k := 1; k < len(c.contests); k++ {
-		if p := &c.contests[k]; len(p.places) > 0 {
+		if p := &c.contests[k]; ps.hasPage(int32(k)) {
 			document := p.document
 			if document < 0 {
 				document = c.counties[p.places[0].county].document
@@ -180,7 +208,7 @@ func (f *frame) render(p page) bucket.Object {
 	case countyPages:
 		return mutable("county/"+string(d.Counties[p.of].ID)+".html", f.countyPage(schemas.CountyIndex(p.of)), typeHTML)
 	case contestPages:
-		return mutable("contest/"+string(f.catalogue.contests[p.of].id)+".html", f.contestPage(p.of), typeHTML)
+		return mutable(f.contestPath(p.of), f.contestPage(p.of), typeHTML)
 	}
 	return mutable("state/"+string(d.States[p.of].ID)+".html", f.statePage(p.of), typeHTML)
 }
