@@ -361,18 +361,27 @@ func (x *contest) selectionID(s *spelling) schemas.SelectionID {
 	return ""
 }
 
-// checkBodies makes sure that every unit's whole statement can be sent.
+// checkBodies makes sure that every unit's whole statement can be sent, and
+// would count: limits of submissions are no limits of the input.
 func (b *build) checkBodies(r *Results) error {
-	var body []byte
-	var cells []schemas.Count
+	var (
+		body  []byte
+		cells []schemas.Count
+		sub   schemas.Submission
+		st    schemas.Statement
+	)
 	for u := range r.election.Units {
-		unit := schemas.UnitIndex(u)
-		cells = r.Cells(unit, cells)
-		body = r.election.AppendBody(body[:0], unit, schemas.MaxRevision, cells, nil, nil)
+		cells = r.Cells(schemas.UnitIndex(u), cells)
+		body = r.election.AppendBody(body[:0], schemas.UnitIndex(u), schemas.MaxRevision, cells, nil, nil)
 		if len(body)+1024 > schemas.MaxBody { // the text of a correction included
 			return fmt.Errorf("unit %s: its statement has %d bytes, and a submission at most %d", r.election.Units[u].ID, len(body), schemas.MaxBody)
 		}
-		st := schemas.Statement{Unit: unit, Revision: 1, Cells: cells}
+		if err := sub.Decode(body); err != nil {
+			return fmt.Errorf("unit %s: its statement would be refused: %w", r.election.Units[u].ID, err)
+		}
+		if err := r.election.Resolve(&sub, &st); err != nil {
+			return fmt.Errorf("unit %s: its statement would be refused: %w", r.election.Units[u].ID, err)
+		}
 		if hold := r.election.Implausible(&st); hold != "" {
 			return fmt.Errorf("unit %s: its results would be held (%s) and never count", r.election.Units[u].ID, hold)
 		}

@@ -249,3 +249,54 @@ func BenchmarkBody(b *testing.B) {
 		i++
 	}
 }
+
+// twoSignatures is a truth whose election asks for an approver.
+type twoSignatures struct {
+	elections.Truth
+	definition []byte
+	election   *schemas.Election
+}
+
+func (t *twoSignatures) Definition() []byte          { return t.definition }
+func (t *twoSignatures) Election() *schemas.Election { return t.election }
+
+func TestEveryEventHasItsOutcomeWithTwoSignatures(t *testing.T) {
+	truth := &twoSignatures{Truth: county(t, 3)}
+	truth.definition = bytes.Replace(truth.Truth.Definition(), []byte(`"signatures":1`), []byte(`"signatures":2`), 1)
+	var err error
+	if truth.election, err = schemas.OpenElection(truth.definition); err != nil {
+		t.Fatal(err)
+	}
+	n := write(t, truth, script.Config{Seed: 5, Revisions: 1, Rates: everything})
+	for ev := range n.s.All() {
+		envelope, err := n.s.Envelope(ev, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = n.receive(envelope)
+		var f *schemas.FieldError
+		if want := ev.Outcome().Problem; (want != "") != errors.As(err, &f) || (want != "" && f.Code != want) {
+			t.Errorf("unit %d, %s: %v, want %q", ev.Unit, ev.Kind, err, want)
+		}
+	}
+}
+
+func TestBadConfigurationsAreRefused(t *testing.T) {
+	truth := county(t, 1)
+	keys, err := elections.NewKeys(truth.Election(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, cfg := range map[string]script.Config{
+		"no revisions":       {Revisions: 0},
+		"too many revisions": {Revisions: script.MaxRevisions + 1},
+		"a rate below 0":     {Revisions: 1, Rates: script.Rates{Duplicates: -0.1}},
+		"a rate above 1":     {Revisions: 1, Rates: script.Rates{Refused: 1.1}},
+		"more than all":      {Revisions: 1, Rates: script.Rates{Held: 0.6, Corrections: 0.6}},
+	} {
+		cfg.Truth, cfg.Keys = truth, keys
+		if _, err := script.New(cfg); err == nil {
+			t.Errorf("%s: not refused", name)
+		}
+	}
+}
