@@ -135,14 +135,15 @@ func TestEveryEventHasItsOutcomeAndTheNightEndsAtTheTruth(t *testing.T) {
 					t.Fatalf("seed %d, %d revisions, unit %d, revision %d, %s: got %+v, want %+v", seed, revisions, ev.Unit, ev.Revision, ev.Kind, got, want)
 				}
 			}
-			n.checkTruth(t, tallies)
+			n.checkTruth(t, tallies, 1)
 		}
 	}
 }
 
-func (n *night) checkTruth(t *testing.T, tallies []unitTally) {
+// checkTruth checks the units of the first of so many parts.
+func (n *night) checkTruth(t *testing.T, tallies []unitTally, parts int) {
 	t.Helper()
-	for u := range tallies {
+	for u := 0; u < len(tallies); u += parts {
 		if tallies[u].counted == nil || !slices.Equal(tallies[u].counted.Cells, n.truth.Cells(schemas.UnitIndex(u), nil)) {
 			t.Fatalf("unit %d does not end at the truth", u)
 		}
@@ -167,7 +168,7 @@ func TestTheNightEndsAtTheTruthInAnyOrder(t *testing.T) {
 				}
 			}
 			t.Logf("seed %d, %d revisions", seed, revisions)
-			n.checkTruth(t, tallies)
+			n.checkTruth(t, tallies, 1)
 		}
 	}
 }
