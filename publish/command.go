@@ -27,6 +27,7 @@ type Command struct {
 	service.Options
 	Bucket      string        `help:"Directory that is published." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
 	ExportEvery time.Duration `help:"Least time between two CSV files of a county; 0 writes them at the close only." default:"60s"`
+	ExportRate  float64       `help:"Bytes of CSV a second that are written on average during the night." default:"131072"`
 	Heartbeat   time.Duration `help:"Longest time without a new snapshot." default:"60s"`
 	LiveURL     string        `help:"Where the fanout serves, such as wss://live.example.org; empty: beside the pages."`
 }
@@ -78,7 +79,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 		Ledger:  LedgerFunc(func(ctx context.Context) (View, error) { return entries.View(ctx) }),
 		Records: records, Bucket: directory, Announcer: link,
 		Signer: signer, VerifierKey: verifier, Wake: wake,
-		ExportEvery: c.ExportEvery, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
+		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
 		Metrics: NewMetrics(g.Status.Registry), Logger: log,
 	})
 	if err != nil {

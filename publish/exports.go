@@ -226,8 +226,10 @@ func (w *exporting) csvKey(name string) string {
 // add names a file and puts it with the next batch, unless the same bytes are
 // named already.
 func (w *exporting) add(name, key string, body []byte, contentType string) error {
-	e := schemas.ManifestEntry{Name: name, Key: key, Hash: schemas.DigestOf(body), Bytes: int64(len(body))}
-	if w.files[name].Hash == e.Hash {
+	e := schemas.ManifestEntry{Name: name, Version: w.log, Key: key, Hash: schemas.DigestOf(body), Bytes: int64(len(body))}
+	if old := w.files[name]; old.Hash == e.Hash {
+		old.Version = w.log
+		w.files[name] = old
 		return nil
 	}
 	w.files[name] = e
