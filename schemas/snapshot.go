@@ -108,8 +108,9 @@ func parseSnapshot(text string) (*Snapshot, error) {
 }
 
 // ManifestEntry is one line of a manifest (NDJSON, sorted by name): a
-// published object that the snapshot names. Documents have a version; other
-// files (CSV, unit lines) have none.
+// published object that the snapshot names. A document's version is the log
+// size at which its bytes last changed, that of a CSV or unit file the one as of
+// which it was last written; other files have none.
 type ManifestEntry struct {
 	// Name is a DocumentID or a path such as "csv/leon.csv".
 	Name    string  `json:"name"`
