@@ -30,11 +30,10 @@ type backfill struct {
 }
 
 func openBackfill(path string, m *Metrics, logger *slog.Logger) (*backfill, error) {
-	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	conn, err := connect(path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, err
 	}
-	conn.SetBusyTimeout(0)
 	b := &backfill{conn: conn, metrics: m, logger: logger, due: make(chan struct{}, 1), quit: make(chan struct{})}
 	// FULL also for this connection: the main file is synced before the log
 	// may begin anew.

@@ -8,13 +8,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"tallystream/ingest/stream"
@@ -26,6 +29,14 @@ const (
 	childPath = "STREAM_TEST_CHILD_PATH"
 	childMode = "STREAM_TEST_CHILD_MODE"
 )
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childPath); path != "" {
+		runChild(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func runChild(path string) {
 	run := appendUntilKilled
@@ -119,11 +130,57 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
+// What a writer has acknowledged, another process can read at once.
+func TestAcknowledgedRecordIsThereForOtherProcesses(t *testing.T) {
+	path := pathFor(t)
+	r := openReader(t, path) // before there is a file
+	cmd := child(t, path, "kill")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for range 300 {
+		if !lines.Scan() {
+			t.Fatalf("child ended: %v", lines.Err())
+		}
+		var at schemas.Checkpoint
+		var appender, n int
+		if _, err := fmt.Sscan(lines.Text(), &at, &appender, &n); err != nil {
+			t.Fatalf("line %q: %v", lines.Text(), err)
+		}
+		if got, err := r.Get(t.Context(), at); err != nil || !bytes.Equal(got, crashRecord(appender, n)) {
+			t.Fatalf("Get at the acknowledged %d: %d bytes, %v", at, len(got), err)
+		}
+		if err := r.Wait(t.Context(), at-1); err != nil {
+			t.Fatalf("Wait before %d: %v", at, err)
+		}
+		if records, err := r.Read(t.Context(), at-1, 1); err != nil || len(records) != 1 || records[0].At != at || int(records[0].Partition) != appender {
+			t.Fatalf("Read after %d: %d records, %v", at-1, len(records), err)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait() // killed
+}
+
 func checkAcknowledged(t *testing.T, path string, acknowledged map[schemas.Checkpoint][2]int) {
 	t.Helper()
+	// A reader must manage alone: the writer may be down for long.
+	r := openReader(t, path)
+	seen := contents(t, r)
+	mustClose(t, r)
 	s := open(t, stream.Config{Path: path})
 	defer mustClose(t, s)
 	all := contents(t, s)
+	if !slices.Equal(seen, all) {
+		t.Fatalf("a reader found %d records before the writer came back with %d", len(seen), len(all))
+	}
 	for at, id := range acknowledged {
 		if int(at) > len(all) || all[at-1] != string(crashRecord(id[0], id[1])) {
 			t.Fatalf("the record acknowledged at %d is not there (%d records are)", at, len(all))

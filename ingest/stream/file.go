@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -31,9 +32,29 @@ type file struct {
 	next                            schemas.Checkpoint
 }
 
+// connect opens a connection. A writer that died in the middle of a commit may
+// have left frames in the write-ahead log that a recovery finds although they
+// are not on disk. They are put there before anyone believes them: or
+// aggregation could pass a checkpoint that a power cut then takes back.
+func connect(path string, flags ...sqlite.OpenFlags) (*sqlite.Conn, error) {
+	if err := syncFile(path + "-wal"); err != nil {
+		return nil, fmt.Errorf("syncing the write-ahead log: %w", err)
+	}
+	conn, err := sqlite.OpenConn(path, flags...)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetBusyTimeout(busyTimeout)
+	return conn, nil
+}
+
+// busyTimeout is how long a connection waits for another's lock: long enough
+// for a recovery of the write-ahead log after a crash.
+const busyTimeout = 10 * time.Second
+
 // openFile opens the file for writing and creates what is missing.
 func openFile(path string) (_ *file, err error) {
-	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	conn, err := connect(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +63,6 @@ func openFile(path string) (_ *file, err error) {
 			err = errors.Join(err, conn.Close())
 		}
 	}()
-	conn.SetBusyTimeout(busyTimeout)
 	if err := prepareFile(conn); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -165,7 +164,7 @@ func openReader(path string) (_ *reader, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNotCreated
 	}
-	conn, err := sqlite.OpenConn(path, sqlite.OpenReadOnly)
+	conn, err := connect(path, sqlite.OpenReadOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +173,6 @@ func openReader(path string) (_ *reader, err error) {
 			err = errors.Join(err, conn.Close())
 		}
 	}()
-	conn.SetBusyTimeout(busyTimeout)
 	version, err := sqlitex.ResultInt64(conn.Prep("PRAGMA user_version"))
 	switch {
 	case err != nil:
@@ -199,10 +197,6 @@ func openReader(path string) (_ *reader, err error) {
 	}
 	return r, nil
 }
-
-// busyTimeout is how long a connection waits for another's lock: long enough
-// for a recovery of the write-ahead log after a crash.
-const busyTimeout = 10 * time.Second
 
 func (r *reader) read(ctx context.Context, after schemas.Checkpoint, limit int) (_ []Record, err error) {
 	defer func() { err = errors.Join(err, r.after.Reset()) }()

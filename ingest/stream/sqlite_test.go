@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
@@ -18,14 +17,6 @@ import (
 	"tallystream/ingest/stream/streamtest"
 	"tallystream/schemas"
 )
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(childPath); path != "" {
-		runChild(path)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
 
 func TestSQLiteIsAStream(t *testing.T) {
 	for name, cfg := range map[string]stream.Config{

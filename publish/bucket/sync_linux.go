@@ -11,7 +11,7 @@ import (
 // fewSyncs is how many files or directories are synced one by one. Each costs
 // a commit of the file system's journal; one sync of the whole file system
 // costs about as much as a few, however many files there are.
-const fewSyncs = 4
+const fewSyncs = 2
 
 // syncFiles makes the contents of files durable. They lie in directory.
 func syncFiles(directory string, files []string) error {

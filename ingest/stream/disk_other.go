@@ -2,7 +2,11 @@
 
 package stream
 
-import "os"
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
 
 // lockFile locks nothing here. A second writer is not refused, but stays
 // harmless: both number their records themselves, and the later of two
@@ -13,3 +17,15 @@ func lockFile(path string) (*os.File, error) {
 
 // syncDirectoryOf: directories cannot be synced here.
 func syncDirectoryOf(string) error { return nil }
+
+// syncFile makes the contents of a file durable, if there is one.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
