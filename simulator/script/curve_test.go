@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tallystream/schemas"
 	"tallystream/simulator/elections"
 )
 
@@ -183,6 +184,55 @@ func TestArrivalsFollowTheCurves(t *testing.T) {
 		want := place(p, measured[p].at(0.5)) * c.span.Hours()
 		if got := at[p][n/2]; math.Abs(got-want) > 0.05*c.span.Hours()/20+0.05*want {
 			t.Errorf("phase %d: median %.2f h, want %.2f", p, got, want)
+		}
+	}
+}
+
+func TestStagesStateMoreAndMore(t *testing.T) {
+	types := []schemas.CountType{schemas.Early, schemas.ElectionDay, "absentee", schemas.Provisional, "other-failsafe", schemas.OtherCounts}
+	for revisions, want := range map[int][]int{1: {6}, 2: {3, 6}, 3: {1, 3, 6}, 4: {1, 3, 4, 6}, 6: {1, 3, 4, 6, 6, 6}} {
+		stages := stagesOf(types, revisions)
+		if len(stages) != revisions {
+			t.Fatalf("%d revisions make %d stages", revisions, len(stages))
+		}
+		for i, st := range stages {
+			n := 0
+			for k, stated := range st.stated {
+				if stated {
+					n++
+				}
+				if i > 0 && stages[i-1].stated[k] && !stated {
+					t.Errorf("%d revisions: stage %d takes %s back", revisions, i, types[k])
+				}
+			}
+			if n != want[i] || st.full != (n == len(types)) {
+				t.Errorf("%d revisions: stage %d states %d count types, want %d", revisions, i, n, want[i])
+			}
+		}
+	}
+	for _, st := range stagesOf([]schemas.CountType{"absentee"}, 3) {
+		if !st.full {
+			t.Error("a stage states nothing")
+		}
+	}
+}
+
+// A contest that adds up at one stage and not at a later one would be missing
+// there, and held.
+func TestAContestIsStatedOnlyIfItStays(t *testing.T) {
+	s := &Script{stages: stagesOf([]schemas.CountType{schemas.Early, schemas.ElectionDay, schemas.AbsenteeMail}, 3)}
+	for _, c := range []struct {
+		gaps []int64
+		want [3]bool
+	}{
+		{[]int64{0, 0, 0}, [3]bool{true, true, true}},
+		{[]int64{0, 4, -4}, [3]bool{false, false, true}},
+		{[]int64{4, -4, 0}, [3]bool{false, true, true}},
+	} {
+		for i, want := range c.want {
+			if got := s.closed(i, c.gaps); got != want {
+				t.Errorf("gaps %v, stage %d: %v, want %v", c.gaps, i, got, want)
+			}
 		}
 	}
 }

@@ -36,6 +36,8 @@ func (p *plan) write(u schemas.UnitIndex) {
 	reorder := false
 	switch x := p.d.Unit(); {
 	case x < rates.Corrections:
+		// Only with the last count types: an ordinary report with more of
+		// them would be held, were it to overtake the correction.
 		at = p.s.lastFresh()
 		fault = p.s.possible(u, at, Misstated)
 	case x < rates.Corrections+rates.Held:
@@ -50,11 +52,8 @@ func (p *plan) write(u schemas.UnitIndex) {
 		case reorder:
 			i = p.reorder(i)
 		case fault == Misstated:
-			// The correction is the unit's last word: an ordinary report after
-			// it would be held, were it to overtake the correction.
 			p.add(Misstated, i)
 			p.add(Correction, i)
-			i = len(p.s.stages)
 		case fault != Report:
 			p.held(fault, i)
 		default:
