@@ -33,6 +33,7 @@ type pageSet struct {
 	written []schemas.Version // by page, +1: the version that lies in the bucket
 	listed  bool              // the list of contests lies there too
 	when    schedule
+	begun   time.Time         // when all pages were last brought up to date
 	csvSeen map[string]string // keys of CSV files that pages link to
 }
 
@@ -222,7 +223,7 @@ func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bo
 	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
 	index := mutable("index.html", f.indexPage(), typeHTML)
 	stale := ps.stale(p.edition, f.files)
-	if len(stale) > 0 && !p.final && begun.Before(ps.when.next) {
+	if len(stale) > 0 && !p.pagesDue {
 		return true, s.replacePages(ctx, running, []bucket.Object{index})
 	}
 	objects := []bucket.Object{index}
@@ -249,7 +250,7 @@ func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bo
 	}
 	ps.listed = true
 	took := time.Since(begun)
-	ps.when.next = ps.when.pace.next(begun, took, 0)
+	ps.begun, ps.when.next = begun, ps.when.pace.next(begun, took, 0)
 	s.cfg.Metrics.pagesTime.Observe(took.Seconds())
 	return false, nil
 }

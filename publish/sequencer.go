@@ -43,6 +43,7 @@ type Sequencer struct {
 	hinted   bool
 	nextRead time.Time // not before this, though hinted
 	lastRead time.Time
+	grown    time.Time // when the ledger last held something new
 	tick     schedule
 	snapshot schedule
 	writing  chan written // nil: no snapshot is being written
@@ -234,7 +235,7 @@ func (s *Sequencer) turn(ctx context.Context) error {
 	case s.snapshotDue(now):
 		p := s.plan(now)
 		s.begin(ctx, func(ctx, running context.Context) written { return s.write(ctx, running, p) })
-	case s.behindBy != nil && !now.Before(s.pages.when.next):
+	case s.behindBy != nil && !now.Before(s.pagesAt()):
 		p := s.behindBy
 		s.begin(ctx, func(ctx, running context.Context) written { return s.catchUp(ctx, running, p) })
 	}
@@ -248,7 +249,27 @@ func (s *Sequencer) readDue(now time.Time) bool {
 	case s.hinted, !now.Before(s.lastRead.Add(s.cfg.PollEvery)):
 		return true
 	}
-	return s.behind() && !now.Before(s.tick.next)
+	return s.behind() && !now.Before(s.tickAt())
+}
+
+// When the ledger has been quiet for a while nobody else wants the cores: what
+// a stretched interval still holds back goes out now.
+const (
+	quietBeforeTick     = 300 * time.Millisecond
+	quietBeforeSnapshot = time.Second
+	quietBeforePages    = 2 * time.Second
+)
+
+func (s *Sequencer) tickAt() time.Time {
+	return earliest(s.tick.next, s.grown.Add(quietBeforeTick))
+}
+
+func (s *Sequencer) snapshotAt() time.Time {
+	return earliest(s.snapshot.next, latest(s.grown.Add(quietBeforeSnapshot), s.head.begun.Add(s.cfg.SnapshotEvery)))
+}
+
+func (s *Sequencer) pagesAt() time.Time {
+	return earliest(s.pages.when.next, latest(s.grown.Add(quietBeforePages), s.pages.begun.Add(s.cfg.PagesEvery)))
 }
 
 // behind reports whether the books hold more than the last cut shows.
@@ -261,7 +282,7 @@ func (s *Sequencer) snapshotDue(now time.Time) bool {
 	case len(s.waiting) > 0:
 		return s.fold.log == s.cut.log
 	case s.cut.log != s.head.log || s.head.epoch != s.epoch:
-		return !now.Before(s.snapshot.next)
+		return !now.Before(s.snapshotAt())
 	}
 	return !now.Before(s.head.begun.Add(s.cfg.HeartbeatEvery))
 }
@@ -273,16 +294,16 @@ func (s *Sequencer) due() time.Time {
 		at = s.nextRead
 	}
 	if s.behind() {
-		at = earliest(at, s.tick.next)
+		at = earliest(at, s.tickAt())
 	}
 	at = latest(at, s.nextRead)
 	if s.writing == nil && !s.first {
 		if s.cut.log != s.head.log || s.head.epoch != s.epoch {
-			at = earliest(at, s.snapshot.next)
+			at = earliest(at, s.snapshotAt())
 		}
 		at = earliest(at, s.head.begun.Add(s.cfg.HeartbeatEvery))
 		if s.behindBy != nil {
-			at = earliest(at, s.pages.when.next)
+			at = earliest(at, s.pagesAt())
 		}
 	}
 	return at
@@ -313,11 +334,16 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("opening a ledger view: %w", err)
 	}
 	defer view.Close() // it only reads
-	if err := s.count(ctx, view); err != nil {
+	before := s.fold.log
+	err = s.count(ctx, view)
+	if s.fold.log != before {
+		s.grown = now
+	}
+	if err != nil {
 		return err
 	}
 	s.cfg.Metrics.readTime.Observe(time.Since(now).Seconds())
-	if !s.behind() || (now.Before(s.tick.next) && len(s.waiting) == 0) {
+	if !s.behind() || (now.Before(s.tickAt()) && len(s.waiting) == 0) {
 		return nil
 	}
 	return s.makeCut(ctx, view)

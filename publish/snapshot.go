@@ -36,6 +36,7 @@ type plan struct {
 	final     bool    // asked for by Finish
 	serves    []*finish
 	exports   *exportPlan // nil when none are due
+	pagesDue  bool        // all pages that show less than this; otherwise only the first
 	begun     time.Time
 
 	note []byte // once signed
@@ -44,6 +45,7 @@ type plan struct {
 // catchUp writes the pages that were not due when their snapshot was written.
 func (s *Sequencer) catchUp(ctx, running context.Context, p *plan) written {
 	w := written{plan: p, onlyPages: true}
+	p.pagesDue = true
 	w.pagesBehind, w.err = s.writePages(ctx, running, p)
 	return w
 }
@@ -93,6 +95,7 @@ func (s *Sequencer) plan(now time.Time) *plan {
 			p.announced = append(p.announced, int32(i))
 		}
 	}
+	p.pagesDue = p.final || !now.Before(s.pagesAt())
 	p.exports = s.shelf.exports.plan(now, p.final, s.fold)
 	return p
 }
