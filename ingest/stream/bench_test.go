@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,6 +75,29 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportMetric(float64((processTime(b)-cpu).Nanoseconds())/1e3/float64(b.N), "cpu-us/record")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 			b.ReportMetric(float64(slowest.Load())/1e6, "slowest-ms")
+		})
+	}
+}
+
+// BenchmarkArrivals lets 4,000 records a second arrive, one by one, as on a
+// machine that is busy with all the other stages of a whole night. It is what
+// the linger is for: the CPU time of a record by linger.
+func BenchmarkArrivals(b *testing.B) {
+	for _, linger := range []time.Duration{-1, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond} {
+		b.Run(fmt.Sprint(max(linger, 0)), func(b *testing.B) {
+			s := openBench(b, stream.Config{Linger: linger})
+			var appends sync.WaitGroup
+			cpu, began := processTime(b), time.Now()
+			for n := range b.N {
+				time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / 4000)))
+				appends.Go(func() {
+					if _, err := s.Append(b.Context(), 1, make([]byte, nightRecord)); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			appends.Wait()
+			b.ReportMetric(float64((processTime(b)-cpu).Nanoseconds())/1e3/float64(b.N), "cpu-us/record")
 		})
 	}
 }
