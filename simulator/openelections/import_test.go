@@ -79,6 +79,10 @@ func TestSpellingsOfOneCandidateAreMerged(t *testing.T) {
 		{"write-ins", "A,1,President,,,Write-In,1\nB,1,President,,,Write-ins,2\nA,1,President,,REP,Jane Roe,5\n", []string{"jane-roe=5", "write-in=3"}},
 		{"two precincts of one county", "A,1,President,,REP,Jane Roe,1\nA,2,President,,REP,REP JANE ROE,2\n", []string{"jane-roe=3"}},
 
+		{"parties by code and by name", "A,1,President,,DEM,Jane Roe,1\nB,1,President,,Democratic,Jane Roe,2\nC,1,President,,D,DEM Jane Roe,4\n", []string{"jane-roe=7"}},
+		{"family name first", "A,1,President,,REP,Jane Q. Roe,2\nB,1,President,,REP,\"ROE, JANE Q\",1\n", []string{"jane-q-roe=3"}},
+		{"running mates told apart in other ways", "A,1,President,,REP,Jane Roe/Ann Doe,1\nB,1,President,,REP,Jane Roe & Ann Doe,2\nC,1,President,,REP,Jane Roe and Ann Doe,4\n", []string{"jane-roe=7"}},
+
 		{"not across parties: fusion", "A,1,President,,REP,Jane Roe,1\nB,1,President,,CON,Jane Roe,2\n", []string{"jane-roe-rep=1", "jane-roe-con=2"}},
 		{"not across parties by way of one without", "A,1,President,,REP,Jane Roe,1\nB,1,President,,CON,Jane Roe,2\nC,1,President,,,Jane Roe,4\n", []string{"jane-roe-rep=1", "jane-roe-con=2", "jane-roe=4"}},
 		{"not within a precinct", "A,1,President,,REP,Jane Roe,1\nA,1,President,,REP,REP Jane Roe,2\n", []string{"jane-roe-rep=1", "jane-roe-rep-2=2"}},

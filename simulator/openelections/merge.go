@@ -35,6 +35,7 @@ func (c *contests) merge(x *contest) {
 		return party(s) + "\n" + nameKey(s)
 	}, m.neverBeside)
 	m.equal(func(s *spelling) string { return party(s) + "\n" + key(leading(s.name)) }, m.apart)
+	m.equal(func(s *spelling) string { return party(s) + "\n" + wordsOf(leading(s.name)) }, m.apart)
 	m.similar(sameParty, func(a, b string) bool {
 		return len(a) >= 6 && len(b) >= 6 && withinEdits(a, b, 1+min(len(a), len(b))/10)
 	})
@@ -195,11 +196,10 @@ func ordinary(s *spelling) bool {
 // party is the key of a spelling's party. Non-partisan, write-ins and
 // residuals have none.
 func party(s *spelling) string {
-	k := key(s.party)
-	if k == "non" || k == "np" || k == "nonpartisan" || !ordinary(s) && answer(s.name) == "" {
-		return ""
+	if k := partyKey(s.party); k != "non" && (ordinary(s) || answer(s.name) != "") {
+		return k
 	}
-	return k
+	return ""
 }
 
 func nameKey(s *spelling) string {

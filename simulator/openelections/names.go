@@ -2,6 +2,7 @@ package openelections
 
 import (
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -102,16 +103,60 @@ func withoutParty(name, party string) string {
 		return name
 	}
 	first, rest, ok := strings.Cut(name, " ")
-	if ok && strings.EqualFold(strings.Trim(first, "().-"), party) {
+	// Only codes: "Green" in front of a name is a name, and "D" an initial.
+	if first = strings.Trim(first, "().-"); ok && len(first) > 1 && len(first) <= 4 && (strings.EqualFold(first, party) || strings.ToUpper(first) == first && partyKey(first) == partyKey(party)) {
 		return strings.TrimSpace(rest)
 	}
 	return name
 }
 
-// leading is the first name of a ticket.
+// leading is the first name of a ticket: "A/B", "A & B", "A and B".
 func leading(name string) string {
-	lead, _, _ := strings.Cut(name, "/")
-	return lead
+	for _, mark := range []string{"/", "&", " and ", " AND "} {
+		if lead, _, ok := strings.Cut(name, mark); ok && strings.TrimSpace(lead) != "" {
+			name = lead
+		}
+	}
+	return strings.TrimSpace(name)
+}
+
+// wordsOf is a name's words in alphabetical order: "Roe, Jane Q." is "Jane Q Roe".
+func wordsOf(name string) string {
+	parts := strings.FieldsFunc(plain.Replace(strings.ToLower(name)), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\'' && r != '.'
+	})
+	for i := range parts {
+		parts[i] = key(parts[i])
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}
+
+// partyNames are the spellings of parties that sources mix, by key.
+var partyNames = func() map[string]string {
+	m := map[string]string{}
+	for _, line := range strings.Split(`dem d democrat democratic democraticparty democrats
+rep r republican republicanparty gop
+lib l libertarian libertarianparty lpf lbt lbr
+grn g green greenparty gre
+con c constitution constitutionparty cst cpf
+ind i independent unaffiliated npa nopartyaffiliation nopartypreference npp una unenrolled
+non n np nop nonpartisan none`, "\n") {
+		names := strings.Fields(line)
+		for _, n := range names {
+			m[n] = names[0]
+		}
+	}
+	return m
+}()
+
+// partyKey is a party, whichever way it is spelled.
+func partyKey(s string) string {
+	k := key(s)
+	if known, ok := partyNames[k]; ok {
+		return known
+	}
+	return k
 }
 
 // withinEdits reports whether at most most letters must be inserted, deleted,

@@ -1,6 +1,7 @@
 package openelections
 
 import (
+	"fmt"
 	"slices"
 
 	"tallystream/schemas"
@@ -99,12 +100,19 @@ func (b *build) findRules() {
 	b.rules = schemas.Rules{Ballots: places > 0 && ballots == places}
 	b.rules.Registered = b.rules.Ballots && registered == places
 	if ballots < places {
-		b.t.add(BallotsCast, "", 0, "ballots cast are known of %d of %d precincts: votes cannot be held against ballots%s", ballots, places, leftOut(ballots))
+		b.t.add(BallotsCast, "", 0, "ballots cast are known of %s precincts: votes cannot be held against ballots%s", some(ballots, places), leftOut(ballots))
 	}
 	if registered < places {
-		b.t.add(Registered, "", 0, "registered voters are known of %d of %d precincts: ballots cannot be held against them%s", registered, places, leftOut(registered))
+		b.t.add(Registered, "", 0, "registered voters are known of %s precincts: ballots cannot be held against them%s", some(registered, places), leftOut(registered))
 	}
 	b.checkRegistered()
+}
+
+func some(known, all int) string {
+	if known == 0 {
+		return "no"
+	}
+	return fmt.Sprintf("%d of %d", known, all)
 }
 
 func leftOut(known int) string {

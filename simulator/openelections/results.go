@@ -157,7 +157,7 @@ func (b *build) head(o Options) {
 		d.Election = schemas.ElectionID(id + "-" + year)
 	}
 	if d.Name == "" {
-		d.Name = name + ", election of " + d.Date + " (rehearsal on published results)"
+		d.Name = name + " " + year + " (rehearsal on published results)"
 	}
 	if d.Origin == "" {
 		d.Origin = "rehearsal.example/" + string(d.Election)
