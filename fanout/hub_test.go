@@ -354,6 +354,27 @@ func TestANewViewerGetsTheSnapshotAndTheUnionSince(t *testing.T) {
 	}
 }
 
+func TestADeltaThatLeadsOnFromRestatedBytesNeedsNoNewSnapshot(t *testing.T) {
+	p := newPress(contest)
+	hub := newHub(8)
+	p.change(contest, "u1", "u2")
+	p.delta(contest)
+	p.publish(true) // before the hub was there
+	restate(hub, p)
+	w := newWatcher(hub, contest)
+	w.connect(t)
+	defer w.close()
+	w.take(t, p, 100)
+	w.check(t, p)
+	p.change(contest, "u2")
+	hub.OnDelta(p.delta(contest))
+	w.take(t, p, 100)
+	w.check(t, p)
+	if w.asks > 0 {
+		t.Errorf("%d gaps", w.asks)
+	}
+}
+
 func TestTooManyDocumentsAreRefusedAndAllOfThemWithoutAKey(t *testing.T) {
 	hub := newHub(2)
 	s := hub.Open(fanout.SessionOptions{Wake: func() {}})

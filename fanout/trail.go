@@ -74,9 +74,13 @@ func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome 
 	if h.Epoch < t.epoch {
 		return Superseded
 	}
-	if h.Epoch > t.epoch {
+	switch {
+	case h.Epoch > t.epoch && t.epoch == 0 && t.published && h.From == t.version:
+		// It leads on from the restated bytes: they are of its epoch.
+		t.epoch, t.snap = h.Epoch, nil
+	case h.Epoch > t.epoch:
 		t.reset(h.Epoch)
-	} else if h.To <= t.head {
+	case h.To <= t.head:
 		return Repeated
 	}
 	outcome := Extended

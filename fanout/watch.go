@@ -45,7 +45,9 @@ func (c *WatchCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	show := c.output(election, races)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	show := c.output(election, races, stop)
 	client, err := viewer.New(viewer.Config{
 		Live: cmpOr(c.Live, c.URL), Bucket: c.URL, Documents: documents, Key: c.Key,
 		OnChange: show.change, OnState: show.state,
@@ -53,15 +55,19 @@ func (c *WatchCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	var drawing sync.WaitGroup
 	drawing.Go(func() { show.run(ctx) })
 	err = client.Run(ctx)
-	stop()
+	stop(nil)
 	drawing.Wait()
+	if cause := context.Cause(ctx); errors.Is(cause, errOutput) {
+		err = cause
+	}
 	return err
 }
+
+// errOutput is why watch ends when nobody reads it any more.
+var errOutput = errors.New("writing what was seen")
 
 func cmpOr(a, b string) string {
 	if a != "" {
@@ -100,10 +106,10 @@ type output interface {
 	run(ctx context.Context)
 }
 
-func (c *WatchCommand) output(e *schemas.Election, races []*race) output {
+func (c *WatchCommand) output(e *schemas.Election, races []*race, stop context.CancelCauseFunc) output {
 	out := os.Stdout
 	if c.JSON {
-		return &jsonOutput{out: out}
+		return &jsonOutput{out: out, stop: stop}
 	}
 	b := newBoard(e, races)
 	if fd := int(out.Fd()); term.IsTerminal(fd) {
@@ -200,8 +206,8 @@ func chooseContest(e *schemas.Election, name string) (schemas.ContestIndex, erro
 
 // jsonOutput writes one object a change.
 type jsonOutput struct {
-	out    io.Writer
-	failed error
+	out  io.Writer
+	stop context.CancelCauseFunc
 }
 
 // jsonChange is what programs get. Lines are document lines as published: all
@@ -212,13 +218,14 @@ type jsonChange struct {
 	Version  schemas.Version    `json:"version"`
 	Hash     schemas.Digest     `json:"sha256"`
 	Whole    bool               `json:"whole"`
+	Log      schemas.LogSize    `json:"log,omitempty"`
 	Micros   int64              `json:"ts,omitempty"`
 	Lines    []json.RawMessage  `json:"lines"`
 }
 
 func (o *jsonOutput) change(c viewer.Change) {
 	d := c.Document
-	x := jsonChange{Document: d.ID(), Epoch: d.Epoch(), Version: d.Version(), Hash: d.Hash(), Whole: c.Lines == nil, Micros: c.Micros}
+	x := jsonChange{Document: d.ID(), Epoch: d.Epoch(), Version: d.Version(), Hash: d.Hash(), Whole: c.Lines == nil, Log: c.Log, Micros: c.Micros}
 	lines := c.Lines
 	if x.Whole {
 		lines = bytes.Split(bytes.TrimSuffix(d.Bytes(), []byte("\n")), []byte("\n"))
@@ -230,7 +237,7 @@ func (o *jsonOutput) change(c viewer.Change) {
 		}
 	}
 	if err := json.NewEncoder(o.out).Encode(x); err != nil {
-		o.failed = errors.Join(o.failed, err)
+		o.stop(fmt.Errorf("%w: %w", errOutput, err))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"tallystream/fanout/viewer"
@@ -15,10 +16,12 @@ import (
 // board is what the terminal shows: the newest totals of each race. It may be
 // used by one goroutine at a time.
 type board struct {
-	name  string
-	races []*race
-	byKey map[string]*race // by the key of the line that holds its total
-	at    viewer.State
+	name   string
+	races  []*race
+	byKey  map[string]*race // by the key of the line that holds its total
+	order  map[*race]int
+	at     viewer.State
+	newest int64 // publisher's time of the newest delta, in microseconds
 }
 
 // race is a contest with its total.
@@ -37,15 +40,18 @@ type share struct {
 }
 
 func newBoard(e *schemas.Election, races []*race) *board {
-	b := &board{name: e.Definition.Name, races: races, byKey: map[string]*race{}}
-	for _, r := range races {
+	b := &board{name: e.Definition.Name, races: races, byKey: map[string]*race{}, order: map[*race]int{}}
+	for i, r := range races {
+		b.order[r] = i
 		b.byKey[fmt.Sprintf(`{"contest":"%s","unit":"%s"`, r.contest.ID, r.unit)] = r
 	}
 	return b
 }
 
-// take takes a change in and returns the races that it touched.
+// take takes a change in and returns the races that it touched, in the order
+// in which people expect to read them.
 func (b *board) take(c viewer.Change) []*race {
+	b.newest = max(b.newest, c.Micros)
 	var touched []*race
 	note := func(line []byte) {
 		key, err := schemas.LineKey(line)
@@ -61,15 +67,15 @@ func (b *board) take(c viewer.Change) []*race {
 			touched = append(touched, r)
 		}
 	}
-	if c.Lines != nil {
-		for _, line := range c.Lines {
-			note(line)
+	for _, line := range c.Lines {
+		note(line)
+	}
+	if c.Lines == nil {
+		for i := range c.Document.Len() {
+			note(c.Document.Line(i))
 		}
-		return touched
 	}
-	for i := range c.Document.Len() {
-		note(c.Document.Line(i))
-	}
+	slices.SortFunc(touched, func(x, y *race) int { return b.order[x] - b.order[y] })
 	return touched
 }
 
@@ -155,8 +161,12 @@ func (b *board) head(width int, p paint) string {
 	if b.at.Connected {
 		state = p.good("live")
 	}
-	name := clipped(b.name, width-30)
-	return p.bold(name) + "  " + state + p.dim(fmt.Sprintf("  snapshot %s", grouped(int64(b.at.Snapshot))))
+	told := fmt.Sprintf("  snapshot %s", grouped(int64(b.at.Snapshot)))
+	if b.newest > 0 {
+		told += ", last change " + time.UnixMicro(b.newest).Local().Format(time.TimeOnly)
+	}
+	name := clipped(b.name, width-utf8.RuneCountInString(told)-16)
+	return p.bold(name) + "  " + state + p.dim(told)
 }
 
 // mostShares is how many selections of a race are drawn.
@@ -167,7 +177,7 @@ func (r *race) rows(width int, p paint) []string {
 	name := clipped(r.contest.Name, width-utf8.RuneCountInString(reporting)-3)
 	gap := width - utf8.RuneCountInString(name) - utf8.RuneCountInString(reporting)
 	out := []string{p.bold(name) + strings.Repeat(" ", max(gap, 2)) + p.dim(reporting)}
-	label := min(30, width/3)
+	label := min(44, width*2/5)
 	room := max(width-label-24, 4)
 	for i, s := range r.shares {
 		if i == mostShares-1 && len(r.shares) > mostShares {
