@@ -79,8 +79,14 @@ func (d *drive) play(ctx context.Context, t target) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.flags.Profile != "" {
+		if err := profile.write(d.flags.Profile); err != nil {
+			return nil, err
+		}
+	}
 	report.Stages = stageCosts(stages, p.fleet.sent.Load(), report.Calibration)
-	report.BytesPerUnit = (heapBytes() - min(heapBefore, heapBytes())) / uint64(max(report.Units, 1))
+	heap := heapBytes()
+	report.BytesPerUnit = (heap - min(heapBefore, heap)) / uint64(max(report.Units, 1))
 	report.PeakRSS = peakRSS()
 	if err := p.close(ctx, report); err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type driveFlags struct {
 	Viewers int    `help:"Live viewers that check the hash of every document." default:"50"`
 	Clients int    `help:"Connections that submissions come over." default:"128"`
 	Report  string `help:"File for the report, as JSON." type:"path" placeholder:"FILE"`
+	Profile string `help:"File for a CPU profile of the night, labelled by stage." type:"path" placeholder:"FILE"`
 }
 
 // RehearseCommand is `tallystream rehearse`.
@@ -42,7 +43,6 @@ type RehearseCommand struct {
 	Data          string `help:"Directory for stream, ledger and keys; kept. Otherwise a temporary one." type:"path" placeholder:"DIR"`
 	Listen        string `help:"Address of the pages; where the default is taken, a free one." default:"127.0.0.1:8080"`
 	Exit          bool   `help:"End after the reconciliation instead of serving on."`
-	Profile       string `help:"File for a CPU profile of the night, labelled by stage." type:"path" placeholder:"FILE"`
 }
 
 // Help is the longer text of --help.
