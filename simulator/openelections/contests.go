@@ -102,9 +102,7 @@ func findContests(t *table) *contests {
 	}
 	joined := map[*contest]*contest{}
 	for _, g := range order {
-		for _, x := range c.join(groups[g], joined) {
-			c.list = append(c.list, x)
-		}
+		c.list = append(c.list, c.join(groups[g], joined)...)
 	}
 	for at, x := range c.of {
 		if joined[x] != nil {
