@@ -104,7 +104,7 @@ func (f *frame) countyPage(c schemas.CountyIndex) []byte {
 	}
 	all := f.inCounty(c, 0)
 	f.ballots(&h, &all, f.countyRegistered[c])
-	h.raw("<div class=\"cards\">\n")
+	h.raw("<div class=\"cards splits\">\n")
 	sections := make([]int32, 0, len(place.Sections))
 	for i := 1; i < len(place.Sections); i++ {
 		sections = append(sections, int32(i))

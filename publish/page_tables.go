@@ -143,11 +143,12 @@ func (f *frame) selection(h *html, s *shown, selection *schemas.Selection, k int
 			h.raw("<td class=\"n split\" data-t>").number(n).raw("</td>")
 		}
 	}
-	h.raw("<td class=\"n\" data-v>").number(votes).raw("</td><td class=\"n share\"><span data-p>").percent(votes, sum).raw("</span><span class=\"bar\" data-w style=\"--w:").
-		plain(shareOf(votes, sum)).raw("%\"></span></td></tr>\n")
+	h.raw("<td class=\"n\" data-v>").number(votes).raw("</td><td class=\"n share\"><span data-p>").percent(votes, sum).raw("</span><svg class=\"bar\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect data-w width=\"").
+		plain(shareOf(votes, sum)).raw("\" height=\"4\"/></svg></td></tr>\n")
 }
 
-// shareOf is a share in whole percent, for the length of a bar.
+// shareOf is a share in whole percent, for the length of a bar. The bar is a
+// drawing because the bucket's pages allow no style in their markup.
 func shareOf(part, whole int64) int64 {
 	if whole <= 0 {
 		return 0

@@ -59,6 +59,9 @@ func TestPagesAreWellFormedAndNothingEscapesItsQuotes(t *testing.T) {
 		if strings.Contains(page, "<script>") || strings.Contains(page, "O'Smith") || strings.Contains(page, "<B>") {
 			t.Errorf("%s: a name stands in the page unescaped", name)
 		}
+		if strings.Contains(page, "style=") || strings.Contains(page, " on") && regexp.MustCompile(`<[^>]* on[a-z]+=`).MatchString(page) {
+			t.Errorf("%s: markup that a Content-Security-Policy without unsafe-inline forbids", name)
+		}
 		// Our pages happen to be XML but for void elements and bare attributes.
 		x := regexp.MustCompile(`<(meta|link|input)([^>]*)>`).ReplaceAllString(page, "<$1$2/>")
 		x = regexp.MustCompile(`(<[^>]*?) (data-[a-z]+|hidden)([ >])`).ReplaceAllString(x, `$1 $2=""$3`)

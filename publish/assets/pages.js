@@ -18,9 +18,13 @@ function percent(part, whole) {
 
 const sum = (counts) => counts.reduce((a, b) => a + b, 0);
 
+// quietly: what catches up with the past is not marked as a change.
+let quietly = false;
+
 function put(el, text) {
   if (!el || el.textContent === text) return;
   el.textContent = text;
+  if (quietly) return;
   el.classList.remove("changed");
   requestAnimationFrame(() => el.classList.add("changed"));
 }
@@ -66,7 +70,7 @@ function showVotes(el, line) {
     showCounts(row, line.votes[row.dataset.s]);
     put(row.querySelector("[data-p]"), percent(mine, all));
     const width = row.querySelector("[data-w]");
-    if (width) width.style.setProperty("--w", all > 0 ? `${Math.round((100 * mine) / all)}%` : "0%");
+    if (width) width.setAttribute("width", all > 0 ? Math.round((100 * mine) / all) : 0);
     const above = Object.values(totals).filter((n) => n > mine).length;
     if (allowed > 0) showLead(row, mine > 0 && above < allowed);
   }
@@ -158,10 +162,15 @@ async function goLive() {
     live: config.live || "",
     bucket: root.href,
     documents,
-    onLines: (_document, lines) => lines.forEach((line) => show(typeof line === "string" ? JSON.parse(line) : line)),
-    onState: (now) => {
+    onLines(_document, lines, about) {
+      quietly = about.whole;
+      lines.forEach(show);
+      quietly = false;
+    },
+    onState(now, about) {
       live = now === "live";
-      say(live ? "Live: numbers change as they come in." : "Connecting to live results …");
+      if (live) say(about.checked ? "Live: numbers change as they come in, and each change is checked against its published hash." : "Live: numbers change as they come in.");
+      else say(now === "waiting" ? "Connection lost, connecting again …" : "Connecting to live results …");
     },
   });
 }
