@@ -43,6 +43,7 @@ type RehearseCommand struct {
 	Data          string `help:"Directory for stream, ledger and keys; kept. Otherwise a temporary one." type:"path" placeholder:"DIR"`
 	Listen        string `help:"Address of the pages; where the default is taken, a free one." default:"127.0.0.1:8080"`
 	Exit          bool   `help:"End after the reconciliation instead of serving on."`
+	Verbose       bool   `short:"v" help:"Log what the services log, not only warnings."`
 }
 
 // Help is the longer text of --help.
@@ -81,7 +82,7 @@ func (c *RehearseCommand) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	// Services outlive the signal: what is at hand is finished first.
 	night, err := StartNight(context.WithoutCancel(ctx), NightOptions{
-		Data: service.Data{Dir: dirs.data}, Bucket: dirs.bucket, Listen: c.Listen, Logger: log,
+		Data: service.Data{Dir: dirs.data}, Bucket: dirs.bucket, Listen: c.Listen, Logger: c.logger(log),
 	})
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (c *RehearseCommand) Run(ctx context.Context, log *slog.Logger) error {
 	fmt.Fprintf(out, "Pages    %s\nIngest   %s/v1/submissions\nBucket   %s\n\n", night.PublicURL(), night.IngestURL(), dirs.bucket)
 	report, err := drive.play(ctx, night)
 	if err != nil {
-		return err
+		return interruption(ctx, err)
 	}
 	if c.Report != "" {
 		if err := report.Write(c.Report); err != nil {
@@ -112,12 +113,45 @@ func (c *RehearseCommand) Run(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
+// logger keeps the services' everyday lines out of the progress display.
+func (c *RehearseCommand) logger(log *slog.Logger) *slog.Logger {
+	if c.Verbose {
+		return log
+	}
+	return slog.New(warnings{log.Handler()})
+}
+
+// warnings passes on warnings and errors only.
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
 // usageError is an error in flags or input.
 type usageError struct{ error }
 
 func (usageError) ExitCode() int { return 2 }
 
 func (e usageError) Unwrap() error { return e.error }
+
+// interruptedError ends a night that was stopped from outside.
+type interruptedError struct{}
+
+func (interruptedError) Error() string {
+	return "interrupted: the night was not played to its end, nothing was reconciled"
+}
+
+// ExitCode is what shells give for SIGINT.
+func (interruptedError) ExitCode() int { return 130 }
+
+// interruption tells an end by signal from an error.
+func interruption(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return interruptedError{}
+	}
+	return err
+}
 
 // directories are where a rehearsal writes.
 type directories struct {

@@ -60,7 +60,7 @@ func (c *SimulateCommand) Run(ctx context.Context, _ *slog.Logger) error {
 	}
 	report, err := d.play(ctx, t)
 	if err != nil {
-		return err
+		return interruption(ctx, err)
 	}
 	if c.Report != "" {
 		if err := report.Write(c.Report); err != nil {
