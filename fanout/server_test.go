@@ -33,7 +33,7 @@ type tier struct {
 
 const contest schemas.DocumentID = "contest/c"
 
-func startTier(t *testing.T, cfg fanout.Config, documents ...schemas.DocumentID) *tier {
+func startTier(t testing.TB, cfg fanout.Config, documents ...schemas.DocumentID) *tier {
 	t.Helper()
 	if len(documents) == 0 {
 		documents = []schemas.DocumentID{contest}

@@ -47,8 +47,13 @@ type held struct {
 	frame    []byte
 }
 
-// slackBytes of deltas are held without a look at whether they repeat lines.
-const slackBytes = 16 << 10
+// Bytes of deltas that are held without a look at whether they repeat lines:
+// of a document that somebody watches, and of one that nobody does (there are
+// 7,000 of those in a national night).
+const (
+	slackBytes     = 16 << 10
+	unwatchedBytes = 8 << 10
+)
 
 // NewTrail is the trail of a document of which nothing is known.
 func NewTrail(d schemas.DocumentID) *Trail { return &Trail{document: d} }
@@ -68,8 +73,8 @@ const (
 )
 
 // Add takes a delta frame with its header in, and keeps the frame. watched
-// says that the document has viewers: without any, deltas older than the
-// slack are not worth the work of uniting them.
+// says that the document has viewers: without any, old deltas are not worth the
+// work of uniting them.
 func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome {
 	if h.Epoch < t.epoch {
 		return Superseded
@@ -92,12 +97,11 @@ func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome 
 	t.bytes += len(frame)
 	t.head = h.To
 	t.unions = nil
-	if t.bytes > 2*t.packed+slackBytes {
-		if watched {
-			t.pack()
-		} else {
-			t.trim()
-		}
+	switch {
+	case !watched && t.bytes > unwatchedBytes:
+		t.trim()
+	case watched && t.bytes > 2*t.packed+slackBytes:
+		t.pack()
 	}
 	return outcome
 }
@@ -171,11 +175,11 @@ func (t *Trail) drop(n int) {
 	t.packed, t.unions = 0, nil
 }
 
-// trim drops the oldest frames until the slack is enough. A viewer that comes
+// trim drops the oldest frames, but never the newest. A viewer that comes
 // to a document nobody watched may then wait for its next snapshot.
 func (t *Trail) trim() {
 	n, left := 0, t.bytes
-	for left > slackBytes && n < len(t.held)-1 {
+	for left > unwatchedBytes && n < len(t.held)-1 {
 		left -= len(t.held[n].frame)
 		n++
 	}
