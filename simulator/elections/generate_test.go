@@ -78,6 +78,9 @@ func TestTheSameSeedGivesTheSameElection(t *testing.T) {
 }
 
 func TestTheUnionHasItsTrueSize(t *testing.T) {
+	if underRace {
+		t.Skip("one goroutine, and half a minute under the race detector")
+	}
 	g := generate(t, elections.UnionKind, 1)
 	e := g.Election()
 	if n := len(e.Units); n != 180_000 {

@@ -29,6 +29,7 @@ func imported(t *testing.T, set string) *openelections.Results {
 }
 
 func TestRealResultsMakeNightsThatEndAtTheTruth(t *testing.T) {
+	skipUnderRace(t)
 	for set, parts := range map[string]int{"fl-2020-leon-sumter": 1, "sc-2024-general": 4} {
 		t.Run(set, func(t *testing.T) {
 			r := imported(t, set)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"tallystream/schemas"
@@ -112,6 +113,7 @@ func (u *unitTally) take(e *schemas.Election, st *schemas.Statement, digest sche
 var everything = script.Rates{Duplicates: 0.3, Reordered: 0.2, Corrections: 0.3, Held: 0.4, Refused: 1}
 
 func TestEveryEventHasItsOutcomeAndTheNightEndsAtTheTruth(t *testing.T) {
+	skipUnderRace(t)
 	for _, revisions := range []int{1, 2, 3, 6} {
 		for seed := range uint64(2) {
 			n := write(t, county(t, seed), script.Config{Seed: seed, Revisions: revisions, Rates: everything})
@@ -151,6 +153,7 @@ func (n *night) checkTruth(t *testing.T, tallies []unitTally, parts int) {
 }
 
 func TestTheNightEndsAtTheTruthInAnyOrder(t *testing.T) {
+	skipUnderRace(t)
 	for seed := range uint64(3) {
 		for _, revisions := range []int{1, 3, 5} {
 			n := write(t, county(t, seed), script.Config{Seed: seed, Revisions: revisions, Rates: everything})
@@ -181,6 +184,39 @@ func TestEveryKindOfFaultIsWritten(t *testing.T) {
 			t.Errorf("no %s in %d events", k, n.s.Len())
 		}
 	}
+}
+
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if underRace {
+		t.Skip("one goroutine, and slow under the race detector")
+	}
+}
+
+func TestClientsMayWriteAtTheSameTime(t *testing.T) {
+	n := write(t, county(t, 6), script.Config{Seed: 6, Revisions: 1, Rates: everything})
+	alone := map[int][]byte{}
+	for k, ev := range n.s.Shard(0, 1) {
+		envelope, err := n.s.Envelope(ev, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone[k] = envelope
+	}
+	var clients sync.WaitGroup
+	for i := range 4 {
+		clients.Go(func() {
+			var envelope []byte
+			for k, ev := range n.s.Shard(i, 4) {
+				var err error
+				if envelope, err = n.s.Envelope(ev, envelope[:0]); err != nil || !bytes.Equal(envelope, alone[k]) {
+					t.Errorf("event %d: %v, or other bytes than those of one client alone", k, err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
 }
 
 func TestADuplicateRepeatsTheBytes(t *testing.T) {
