@@ -88,13 +88,13 @@ func (h *Hub) Open(o SessionOptions) *Session {
 
 func (h *Hub) registryOf(s *Session) *registry { return &h.sessions[s.phase] }
 
-// OnDelta takes a delta frame from the bus, and keeps it. Nothing but its head
-// is read unless somebody needs more.
-func (h *Hub) OnDelta(frame []byte) {
+// OnDelta takes a delta frame from the bus, keeps it, and returns its head.
+// Nothing but that is read unless somebody needs more.
+func (h *Hub) OnDelta(frame []byte) (head schemas.DeltaHeader, ok bool) {
 	head, _, err := schemas.ReadDeltaHeader(frame)
 	if err != nil {
 		h.metrics.unreadable.Inc()
-		return
+		return head, false
 	}
 	h.advance(State{Epoch: head.Epoch, Log: head.Log})
 	t := h.topic(head.Document)
@@ -105,6 +105,7 @@ func (h *Hub) OnDelta(frame []byte) {
 	if outcome == Extended || outcome == Broken {
 		h.spread(t)
 	}
+	return head, true
 }
 
 // OnPublished takes in what a snapshot brought.

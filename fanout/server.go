@@ -51,8 +51,7 @@ func (s *Server) Hub() *Hub { return s.hub }
 
 // OnDelta takes a delta frame from the bus, and keeps it.
 func (s *Server) OnDelta(frame []byte) {
-	s.hub.OnDelta(frame)
-	if h, _, err := schemas.ReadDeltaHeader(frame); err == nil {
+	if h, ok := s.hub.OnDelta(frame); ok {
 		s.metrics.onBus.Observe(since(s.now(), h.Micros))
 	}
 }

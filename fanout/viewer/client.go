@@ -208,7 +208,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if l.greeted {
+		if l.good {
 			attempt = 0
 		}
 		wait := c.backoff(attempt)

@@ -18,13 +18,13 @@ import (
 // fetches snapshots in between, so that it needs no queue: meanwhile the
 // server unites what comes.
 type line struct {
-	client  *Client
-	ws      *websocket.Conn
-	greeted bool
-	bye     *schemas.Bye
-	buffer  bytes.Buffer
-	ask     *rate.Limiter
-	asked   map[schemas.DocumentID]bool // the server was asked to begin anew
+	client *Client
+	ws     *websocket.Conn
+	good   bool // it was of use: the next attempt need not wait for long
+	bye    *schemas.Bye
+	buffer bytes.Buffer
+	ask    *rate.Limiter
+	asked  map[schemas.DocumentID]bool // the server was asked to begin anew
 }
 
 // errSilent is why a connection without pings is given up.
@@ -118,13 +118,13 @@ func (l *line) take(ctx context.Context, frame []byte) error {
 		if err != nil {
 			return err
 		}
-		l.greeted = true
 		l.client.tell(State{Connected: true, Epoch: h.Epoch, Log: h.Log, Snapshot: h.Snapshot})
 	case schemas.FramePing:
 		p, err := schemas.ParsePing(frame)
 		if err != nil {
 			return err
 		}
+		l.good = true
 		l.client.tell(State{Connected: true, Epoch: p.Epoch, Log: p.Log, Snapshot: p.Snapshot})
 	case schemas.FrameBye:
 		l.bye, err = schemas.ParseBye(frame)
@@ -154,6 +154,7 @@ func (l *line) delta(ctx context.Context, frame []byte) error {
 		c.dropped.Add(1)
 	case Applied:
 		c.deltas.Add(1)
+		l.good = true
 		delete(l.asked, h.Document)
 		if c.cfg.OnChange != nil {
 			c.cfg.OnChange(Change{Document: d, Lines: changed, Log: h.Log, Micros: h.Micros})
@@ -200,6 +201,7 @@ func (l *line) snap(ctx context.Context, frame []byte) error {
 	same := d.Relabel(s)
 	c.mu.Unlock()
 	if same {
+		l.good = true
 		return nil
 	}
 	if d.known {
@@ -218,6 +220,7 @@ func (l *line) snap(ctx context.Context, frame []byte) error {
 		}
 		return err
 	}
+	l.good = true
 	if c.cfg.OnChange != nil {
 		c.cfg.OnChange(Change{Document: d})
 	}
