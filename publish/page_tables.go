@@ -108,12 +108,13 @@ func (f *frame) card(h *html, s *shown, heading, href string, split bool) {
 	f.progress(h, s)
 	h.raw("<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"").text(heading).raw("\">\n<table class=\"votes\"><caption>Votes counted so far: ").text(heading).
 		raw("</caption>\n<thead><tr><th scope=\"col\">").raw(choiceName(def.Kind)).raw("</th>")
+	h.raw("<th scope=\"col\" class=\"n\">Votes</th><th scope=\"col\" class=\"n\">Share</th>")
 	if split {
 		for _, t := range f.catalogue.election.Definition.CountTypes {
 			h.raw("<th scope=\"col\" class=\"n split\">").text(readableType(t)).raw("</th>")
 		}
 	}
-	h.raw("<th scope=\"col\" class=\"n\">Votes</th><th scope=\"col\" class=\"n\">Share</th></tr></thead>\n<tbody>\n")
+	h.raw("</tr></thead>\n<tbody>\n")
 	totals, sum := s.totals(types)
 	lead := leads(totals, def.VotesAllowed)
 	for k := range def.Selections {
@@ -138,13 +139,19 @@ func (f *frame) selection(h *html, s *shown, selection *schemas.Selection, k int
 		h.raw(" <span class=\"lead\">leading</span>")
 	}
 	h.raw("</th>")
-	if split {
-		for _, n := range s.votes(k, f.catalogue.election.Types()) {
-			h.raw("<td class=\"n split\" data-t>").number(n).raw("</td>")
-		}
-	}
 	h.raw("<td class=\"n\" data-v>").number(votes).raw("</td><td class=\"n share\"><span data-p>").percent(votes, sum).raw("</span><svg class=\"bar\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect data-w width=\"").
-		plain(shareOf(votes, sum)).raw("\" height=\"4\"/></svg></td></tr>\n")
+		plain(shareOf(votes, sum)).raw("\" height=\"4\"/></svg></td>")
+	if split {
+		h.counts(s.votes(k, f.catalogue.election.Types()))
+	}
+	h.raw("</tr>\n")
+}
+
+// counts appends a cell for each count type.
+func (h *html) counts(counts []int64) {
+	for _, n := range counts {
+		h.raw("<td class=\"n split\" data-t>").number(n).raw("</td>")
+	}
 }
 
 // shareOf is a share in whole percent, for the length of a bar. The bar is a
@@ -165,13 +172,11 @@ func (f *frame) residuals(h *html, s *shown, split bool) {
 	h.raw("<tfoot>\n")
 	for i, name := range []string{"Undervotes", "Overvotes"} {
 		counts := s.votes(int(s.section.Selections)+i, types)
-		h.raw("<tr data-x=\"", strings.ToLower(name), "\"><th scope=\"row\">", name, "</th>")
+		h.raw("<tr data-x=\"", strings.ToLower(name), "\"><th scope=\"row\">", name, "</th><td class=\"n\" data-v>").number(total(counts)).raw("</td><td></td>")
 		if split {
-			for _, n := range counts {
-				h.raw("<td class=\"n split\" data-t>").number(n).raw("</td>")
-			}
+			h.counts(counts)
 		}
-		h.raw("<td class=\"n\" data-v>").number(total(counts)).raw("</td><td></td></tr>\n")
+		h.raw("</tr>\n")
 	}
 	h.raw("</tfoot>\n")
 }

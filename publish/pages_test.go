@@ -86,11 +86,11 @@ func TestAPageShowsItsNumbersWithoutAScript(t *testing.T) {
 		return strings.Join(strings.Fields(s), " ")
 	}
 	for _, c := range []struct{ page, want string }{
-		{"county/oak.html", "O&#39;Smith &#34;Sam&#34; A leading 1,200 34 1,234 99.1%"},
+		{"county/oak.html", "O&#39;Smith &#34;Sam&#34; A leading 1,234 99.1% 1,200 34"},
 		{"county/oak.html", "1 of 2 units reporting ( 50.0% )"},
 		{"county/oak.html", "Ballots counted: 70,000"},
 		{"contest/president.html", "By county: votes counted so far County O&#39;Smith &#34;Sam&#34; Jones Reporting Ash &amp; Elm, North 0 0 0 / 1"},
-		{"contest/governor.html", "Undervotes 14 22 36"},
+		{"contest/governor.html", "Undervotes 36 14 22"},
 		{"contest/bond.html", "A contest of Oak ."},
 		{"index.html", "1 submissions were accepted and are held"},
 		{"index.html", "A count is lower than before, and the submission is not a correction. 1"},
