@@ -3,6 +3,7 @@ package schemas
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Indexes into an Election. They are dense, follow the definition's order, and
@@ -136,6 +137,7 @@ func (e *Election) PartitionOf(u UnitIndex) Partition {
 }
 
 func compile(d *Definition, hash Digest) *Election {
+	d.pack()
 	e := &Election{
 		Definition: d, Hash: hash, hashText: hash.String(),
 		Units:    make([]UnitPlace, len(d.Units)),
@@ -175,6 +177,38 @@ func compile(d *Definition, hash Digest) *Election {
 		e.place(CountyIndex(c), styles)
 	}
 	return e
+}
+
+// pack copies what every submission is compared with, the identifiers of
+// contests and selections, side by side. The parser leaves them all over
+// memory, and at 100,000 contests each comparison then waits for it.
+func (d *Definition) pack() {
+	bytes, selections := 0, 0
+	for i := range d.Contests {
+		c := &d.Contests[i]
+		bytes += len(c.ID)
+		selections += len(c.Selections)
+		for k := range c.Selections {
+			bytes += len(c.Selections[k].ID)
+		}
+	}
+	var text strings.Builder
+	text.Grow(bytes) // so that no string moves
+	packed := func(s string) string {
+		text.WriteString(s)
+		return text.String()[text.Len()-len(s):]
+	}
+	all := make([]Selection, 0, selections)
+	for i := range d.Contests {
+		c := &d.Contests[i]
+		c.ID = ContestID(packed(string(c.ID)))
+		first := len(all)
+		for _, s := range c.Selections {
+			s.ID = SelectionID(packed(string(s.ID)))
+			all = append(all, s)
+		}
+		c.Selections = all[first:len(all):len(all)]
+	}
 }
 
 // layout lays the contests out in the given order, ballots first.

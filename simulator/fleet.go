@@ -72,7 +72,7 @@ func (f *fleet) run(ctx context.Context, start time.Time) error {
 
 // client sends one share.
 func (f *fleet) client(ctx context.Context, share int, start time.Time) error {
-	c := &client{fleet: f, sender: sender{addr: f.addr}, receipt: schemas.Receipt{Origin: f.election.Definition.Origin}}
+	c := &client{fleet: f, sender: sender{addr: f.addr}}
 	defer c.sender.close()
 	timer := time.NewTimer(0)
 	<-timer.C
@@ -99,7 +99,6 @@ type client struct {
 	sender   sender
 	envelope []byte
 	text     []byte
-	receipt  schemas.Receipt
 	received uint64
 }
 
@@ -141,21 +140,32 @@ func (c *client) accept(event script.Event, receipt []byte, now time.Time) error
 		f.accepted.Add(1)
 		f.tracker.receipt(now)
 	}
-	i := bytes.Index(c.envelope, []byte("\n\n"))
-	i += 2 + bytes.Index(c.envelope[i+2:], []byte("\n\n"))
-	c.receipt.Unit, c.receipt.Revision = f.election.Units[event.Unit].ID, event.Revision
-	c.receipt.Digest = schemas.DigestOf(c.envelope[i+2:])
-	c.text = append(c.receipt.AppendText(c.text[:0]), '\n')
+	c.text = appendReceiptText(c.text[:0], f.election.Definition.Origin, c.envelope)
 	if !bytes.HasPrefix(receipt, c.text) {
-		f.mismatch("unit %s revision %d: the receipt is for something else", c.receipt.Unit, event.Revision)
+		f.mismatch("unit %s revision %d: the receipt is for something else", f.election.Units[event.Unit].ID, event.Revision)
 		return nil
 	}
 	if c.received++; c.received%receiptSample == 1 {
 		if _, err := schemas.OpenReceipt(receipt, f.receipts); err != nil {
-			f.mismatch("unit %s revision %d: %v", c.receipt.Unit, event.Revision, err)
+			f.mismatch("unit %s revision %d: %v", f.election.Units[event.Unit].ID, event.Revision, err)
 		}
 	}
 	return nil
+}
+
+// appendReceiptText makes the text that a receipt for an envelope has, from the
+// envelope's own lines: origin, unit, revision, length, SHA-256.
+func appendReceiptText(dst []byte, origin string, envelope []byte) []byte {
+	var line [5][]byte
+	for i := range line {
+		line[i], envelope, _ = bytes.Cut(envelope, []byte{'\n'})
+	}
+	dst = append(dst, origin...)
+	dst = append(dst, "/receipt/v1\n"...)
+	for _, l := range [][]byte{line[1], line[2], line[4]} {
+		dst = append(append(dst, l...), '\n')
+	}
+	return append(dst, '\n')
 }
 
 // refusal checks that ingest refused for the right reason.

@@ -20,7 +20,7 @@ import (
 
 // electionFlags say which night is played.
 type electionFlags struct {
-	Results   []string `help:"OpenElections precinct CSV to replay, plain or gzip: files, globs or https URLs. May be repeated." placeholder:"FILE|GLOB|URL" sep:","`
+	Results   []string `help:"OpenElections precinct CSV to replay, plain or gzip: files, globs or https URLs. May be repeated." placeholder:"FILE|GLOB|URL" sep:"none"`
 	Generate  string   `help:"Size of the built-in election, where there are no results: county, state or us." enum:"county,state,us" default:"state"`
 	Seed      uint64   `help:"Seed of everything that is drawn: election, keys, arrivals, faults." default:"2026"`
 	Revisions int      `help:"Submissions of each unit, by count type: 3 are early votes, election day, everything." default:"3"`
