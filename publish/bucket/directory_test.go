@@ -2,9 +2,11 @@ package bucket_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,16 +33,12 @@ func TestDirectoryIsABucket(t *testing.T) {
 	})
 }
 
-// staged lists what lies in the staging directory.
+// staged lists the files in the staging directory.
 func staged(t *testing.T, path string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(path, ".staging"))
+	names, err := filepath.Glob(filepath.Join(path, ".staging", "*", "*"))
 	if err != nil {
 		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
 	}
 	return names
 }
@@ -65,20 +63,65 @@ func TestNothingStaysStaged(t *testing.T) {
 
 func TestOpeningSweepsWhatTheDeadLeft(t *testing.T) {
 	path := t.TempDir()
+	d := open(t, path)
+	before := time.Now().Add(-2 * time.Hour)
+	for _, room := range []string{"room-old", "room-young"} {
+		room = filepath.Join(path, ".staging", room)
+		if err := os.Mkdir(room, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(room, "1"), []byte("part of an obj"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(room, "old") {
+			if err := os.Chtimes(room, before, before); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	open(t, path)
-	old, young := filepath.Join(path, ".staging", "old"), filepath.Join(path, ".staging", "young")
-	for _, name := range []string{old, young} {
-		if err := os.WriteFile(name, []byte("part of an obj"), 0o644); err != nil {
+	if got := staged(t, path); len(got) != 1 || filepath.Base(filepath.Dir(got[0])) != "room-young" {
+		t.Errorf("staged: %v, want only the one that may have a living writer", got)
+	}
+	if err := d.PutNew(t.Context(), bucket.Object{Key: "a"}); err != nil {
+		t.Errorf("PutNew: %v", err)
+	}
+}
+
+func TestWriterOutlivesASweep(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	for _, key := range []string{"a", "b"} {
+		if err := d.PutNew(t.Context(), bucket.Object{Key: key}); err != nil {
+			t.Fatalf("PutNew: %v", err)
+		}
+		rooms, err := filepath.Glob(filepath.Join(path, ".staging", "*"))
+		if err != nil || len(rooms) == 0 {
+			t.Fatalf("rooms: %v, %v", rooms, err)
+		}
+		for _, room := range rooms {
+			if err := os.RemoveAll(room); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestEmptyRoomsDoNotPileUp(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	objects := make([]bucket.Object, 1500)
+	for i := range objects {
+		objects[i].Key = fmt.Sprint("page/", i)
+	}
+	for range 8 {
+		if err := d.Replace(t.Context(), objects...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	before := time.Now().Add(-2 * time.Hour)
-	if err := os.Chtimes(old, before, before); err != nil {
-		t.Fatal(err)
-	}
-	open(t, path)
-	if got := staged(t, path); len(got) != 1 || got[0] != "young" {
-		t.Errorf("staged: %v, want only the one that may have a living writer", got)
+	rooms, err := filepath.Glob(filepath.Join(path, ".staging", "*"))
+	if err != nil || len(rooms) > 2 {
+		t.Errorf("%d rooms, %v", len(rooms), err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 )
 
@@ -98,6 +97,10 @@ func (d *Directory) plan(objects []Object) ([]staged, error) {
 // that lie at their keys already are compared and not written: a difference
 // is found before anything is visible.
 func (d *Directory) stage(ctx context.Context, batch []staged, over bool) error {
+	path, err := d.staging.reserve(len(batch))
+	if err != nil {
+		return err
+	}
 	files := make([]string, 0, len(batch))
 	for i := range batch {
 		if err := ctx.Err(); err != nil {
@@ -113,13 +116,13 @@ func (d *Directory) stage(ctx context.Context, batch []staged, over bool) error 
 				return fmt.Errorf("object %q: %w", s.Key, err)
 			}
 		}
-		s.temp = filepath.Join(d.staging, d.process+"-"+strconv.FormatUint(d.count.Add(1), 10))
+		s.temp = path(i)
 		if err := writeFile(s.temp, s.Body); err != nil {
 			return fmt.Errorf("staging object %q: %w", s.Key, err)
 		}
 		files = append(files, s.temp)
 	}
-	if err := syncFiles(d.staging, files); err != nil {
+	if err := syncFiles(d.root, files); err != nil {
 		return fmt.Errorf("syncing: %w", err)
 	}
 	return nil
