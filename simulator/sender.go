@@ -18,6 +18,7 @@ import (
 // would be a tenth of the whole night. Officials use ingest/client.
 type sender struct {
 	addr string
+	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: TCP
 	conn net.Conn
 	br   *bufio.Reader
 	out  []byte
@@ -32,6 +33,7 @@ type answer struct {
 }
 
 const (
+	dialTimeout = 5 * time.Second
 	sendTimeout = 30 * time.Second
 	maxAnswer   = 64 << 10
 )
@@ -40,8 +42,10 @@ const (
 // is gone and the outcome unknown; sending again is harmless.
 func (s *sender) post(ctx context.Context, envelope []byte) (answer, error) {
 	if s.conn == nil {
-		d := net.Dialer{Timeout: 5 * time.Second}
-		c, err := d.DialContext(ctx, "tcp", s.addr)
+		if s.dial == nil {
+			s.dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+		}
+		c, err := s.dial(ctx, "tcp", s.addr)
 		if err != nil {
 			return answer{}, fmt.Errorf("connecting to ingest: %w", err)
 		}
