@@ -44,6 +44,7 @@ type Sequencer struct {
 	nextRead time.Time // not before this, though hinted
 	lastRead time.Time
 	grown    time.Time // when the ledger last held something new
+	still    bool      // the last look at the ledger found nothing new
 	tick     schedule
 	snapshot schedule
 	writing  chan written // nil: no snapshot is being written
@@ -260,15 +261,32 @@ const (
 	quietBeforePages    = 2 * time.Second
 )
 
+// isQuiet reports whether the ledger stood still that long, as of the last
+// look at it.
+func (s *Sequencer) isQuiet(now time.Time, long time.Duration) bool {
+	return s.still && !now.Before(s.grown.Add(long))
+}
+
+// tickAt is when a tick is due, or else a look whether the ledger stands still.
 func (s *Sequencer) tickAt() time.Time {
 	return earliest(s.tick.next, s.grown.Add(quietBeforeTick))
 }
 
+func (s *Sequencer) tickDue(now time.Time) bool {
+	return len(s.waiting) > 0 || !now.Before(s.tick.next) || s.isQuiet(now, quietBeforeTick)
+}
+
 func (s *Sequencer) snapshotAt() time.Time {
+	if !s.still {
+		return s.snapshot.next
+	}
 	return earliest(s.snapshot.next, latest(s.grown.Add(quietBeforeSnapshot), s.head.begun.Add(s.cfg.SnapshotEvery)))
 }
 
 func (s *Sequencer) pagesAt() time.Time {
+	if !s.still {
+		return s.pages.when.next
+	}
 	return earliest(s.pages.when.next, latest(s.grown.Add(quietBeforePages), s.pages.begun.Add(s.cfg.PagesEvery)))
 }
 
@@ -336,14 +354,14 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 	defer view.Close() // it only reads
 	before := s.fold.log
 	err = s.count(ctx, view)
-	if s.fold.log != before {
-		s.grown = now
+	if s.still = s.fold.log == before; !s.still {
+		s.grown = time.Now()
 	}
 	if err != nil {
 		return err
 	}
 	s.cfg.Metrics.readTime.Observe(time.Since(now).Seconds())
-	if !s.behind() || (now.Before(s.tickAt()) && len(s.waiting) == 0) {
+	if !s.behind() || !s.tickDue(now) {
 		return nil
 	}
 	return s.makeCut(ctx, view)
