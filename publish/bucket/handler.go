@@ -179,6 +179,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, o *object) {
 	}
 	header["Etag"] = v.etag
 	if isConditional(r) {
+		h.d.metrics.servedOK.Inc()
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(v.body))
 		return
 	}
