@@ -19,6 +19,3 @@ func (s *SQLite) Unlock() error {
 	}
 	return err
 }
-
-// QueueDepth is how many records wait for a transaction.
-func (s *SQLite) QueueDepth() int { return s.queue.depth() }

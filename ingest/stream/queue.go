@@ -23,8 +23,6 @@ type pending struct {
 	done chan struct{} // capacity 1, so that the committer never blocks
 }
 
-var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
-
 // queue holds records until the committer takes them as one group.
 type queue struct {
 	linger   time.Duration // how long the first record waits for company
@@ -167,12 +165,6 @@ func (q *queue) close() bool {
 	signal(q.wake)
 	signal(q.full)
 	return first
-}
-
-func (q *queue) depth() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiting)
 }
 
 func signal(c chan<- struct{}) {

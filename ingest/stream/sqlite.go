@@ -92,8 +92,9 @@ type SQLite struct {
 	closed  chan struct{} // closed by Close
 
 	// The writer's side; nil in a reader.
-	queue  *queue
-	writer *writer
+	queue    *queue
+	writer   *writer
+	pendings sync.Pool // of *pending that nobody waits for
 
 	closeOnce sync.Once
 	closeErr  error
@@ -154,10 +155,13 @@ func (s *SQLite) append(ctx context.Context, partition schemas.Partition, record
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	}
-	p := pendings.Get().(*pending)
+	p, _ := s.pendings.Get().(*pending)
+	if p == nil {
+		p = &pending{done: make(chan struct{}, 1)}
+	}
 	p.partition, p.record, p.queued = partition, record, time.Now()
 	if err := s.queue.push(p); err != nil {
-		p.release()
+		s.release(p)
 		if errors.Is(err, ErrBusy) {
 			s.metrics.busy.Inc()
 		}
@@ -167,7 +171,7 @@ func (s *SQLite) append(ctx context.Context, partition schemas.Partition, record
 	select {
 	case <-p.done:
 		at, err := p.at, p.err
-		p.release()
+		s.release(p)
 		return at, err
 	case <-ctx.Done():
 		return s.abandon(ctx, p)
@@ -179,22 +183,23 @@ func (s *SQLite) abandon(ctx context.Context, p *pending) (schemas.Checkpoint, e
 	if s.queue.withdraw(p) {
 		s.metrics.queueRecords.Dec()
 		s.metrics.withdrawn.Inc()
-		p.release()
+		s.release(p)
 		return 0, ctx.Err()
 	}
 	select {
 	case <-p.done: // just in time
 		at, err := p.at, p.err
-		p.release()
+		s.release(p)
 		return at, err
 	default:
 		return 0, fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
 	}
 }
 
-func (p *pending) release() {
+// release hands back what neither the committer nor a waiter holds.
+func (s *SQLite) release(p *pending) {
 	p.record, p.at, p.err = nil, 0, nil
-	pendings.Put(p)
+	s.pendings.Put(p)
 }
 
 // Last is the newest durable checkpoint. A reader in another process asks the

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"zombiezen.com/go/sqlite"
@@ -252,42 +252,43 @@ func blocked(t *testing.T, cfg stream.Config) (s *stream.SQLite, first chan erro
 	return s, first, func() { close(gate) }
 }
 
-// queue appends a record and returns when it is queued.
+// queue appends a record and returns when it is queued. It needs a bubble of
+// synctest.
 func queue(t *testing.T, s *stream.SQLite, ctx context.Context, record string) chan error {
 	t.Helper()
-	depth, done := s.QueueDepth(), make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
 		_, err := s.Append(ctx, 1, []byte(record))
 		done <- err
 	}()
-	for s.QueueDepth() == depth {
-		time.Sleep(100 * time.Microsecond) // nothing tells of a queued record
-	}
+	synctest.Wait()
 	return done
 }
 
 func TestFullQueueIsBusy(t *testing.T) {
-	metrics := prometheus.NewRegistry()
-	s, first, release := blocked(t, stream.Config{QueueLimit: 3, Metrics: stream.NewMetrics(metrics)})
-	var queued []chan error
-	for n := range 3 {
-		queued = append(queued, queue(t, s, t.Context(), fmt.Sprint(n)))
-	}
-	if _, err := s.Append(t.Context(), 1, []byte("one too many")); !errors.Is(err, stream.ErrBusy) {
-		t.Errorf("Append: %v, want ErrBusy", err)
-	}
-	release()
-	for _, done := range append(queued, first) {
-		if err := <-done; err != nil {
-			t.Errorf("Append: %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		metrics := prometheus.NewRegistry()
+		s, first, release := blocked(t, stream.Config{QueueLimit: 3, Metrics: stream.NewMetrics(metrics)})
+		var queued []chan error
+		for n := range 3 {
+			queued = append(queued, queue(t, s, t.Context(), fmt.Sprint(n)))
 		}
-	}
-	if got := contents(t, s); len(got) != 4 {
-		t.Errorf("stream has %q, want all but the refused one", got)
-	}
-	if got := gathered(t, metrics, "tallystream_stream_appends_total"); got["stored"] != 4 || got["busy"] != 1 {
-		t.Errorf("appends by outcome: %v, want 4 stored and 1 busy", got)
-	}
+		if _, err := s.Append(t.Context(), 1, []byte("one too many")); !errors.Is(err, stream.ErrBusy) {
+			t.Errorf("Append: %v, want ErrBusy", err)
+		}
+		release()
+		for _, done := range append(queued, first) {
+			if err := <-done; err != nil {
+				t.Errorf("Append: %v", err)
+			}
+		}
+		if got := contents(t, s); len(got) != 4 {
+			t.Errorf("stream has %q, want all but the refused one", got)
+		}
+		if got := gathered(t, metrics, "tallystream_stream_appends_total"); got["stored"] != 4 || got["busy"] != 1 {
+			t.Errorf("appends by outcome: %v, want 4 stored and 1 busy", got)
+		}
+	})
 }
 
 // gathered is the value of each label of a counter.
@@ -310,33 +311,37 @@ func gathered(t *testing.T, from prometheus.Gatherer, name string) map[string]fl
 }
 
 func TestQueueIsBoundedInBytesToo(t *testing.T) {
-	s, first, release := blocked(t, stream.Config{QueueBytes: 1000})
-	second := queue(t, s, t.Context(), string(make([]byte, 900)))
-	if _, err := s.Append(t.Context(), 1, make([]byte, 200)); !errors.Is(err, stream.ErrBusy) {
-		t.Errorf("Append: %v, want ErrBusy", err)
-	}
-	release()
-	if err := errors.Join(<-first, <-second); err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s, first, release := blocked(t, stream.Config{QueueBytes: 1000})
+		second := queue(t, s, t.Context(), string(make([]byte, 900)))
+		if _, err := s.Append(t.Context(), 1, make([]byte, 200)); !errors.Is(err, stream.ErrBusy) {
+			t.Errorf("Append: %v, want ErrBusy", err)
+		}
+		release()
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestGivingUpOnAQueuedRecordWithdrawsIt(t *testing.T) {
-	s, first, release := blocked(t, stream.Config{})
-	ctx, cancel := context.WithCancel(t.Context())
-	second := queue(t, s, ctx, "second")
-	third := queue(t, s, t.Context(), "third")
-	cancel()
-	if err := <-second; !errors.Is(err, context.Canceled) || errors.Is(err, stream.ErrUnknownOutcome) {
-		t.Errorf("Append: %v, want a certain context.Canceled", err)
-	}
-	release()
-	if err := errors.Join(<-first, <-third); err != nil {
-		t.Error(err)
-	}
-	if got := fmt.Sprint(contents(t, s)); got != "[first third]" {
-		t.Errorf("stream has %s", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s, first, release := blocked(t, stream.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		second := queue(t, s, ctx, "second")
+		third := queue(t, s, t.Context(), "third")
+		cancel()
+		if err := <-second; !errors.Is(err, context.Canceled) || errors.Is(err, stream.ErrUnknownOutcome) {
+			t.Errorf("Append: %v, want a certain context.Canceled", err)
+		}
+		release()
+		if err := errors.Join(<-first, <-third); err != nil {
+			t.Error(err)
+		}
+		if got := fmt.Sprint(contents(t, s)); got != "[first third]" {
+			t.Errorf("stream has %s", got)
+		}
+	})
 }
 
 func TestGivingUpOnARecordUnderWayIsAnUnknownOutcome(t *testing.T) {
