@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tallystream/publish"
+	"tallystream/publish/bucket"
 	"tallystream/schemas"
 )
 
@@ -304,5 +305,70 @@ func TestALedgerThatLostEntriesStopsPublishing(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 		again.stop()
+	})
+}
+
+func TestOtherBytesAtTheNextNumberStopTheSequencer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		n := begin(t, b, store.process(nil), newViewer(t, store), nil)
+		time.Sleep(2 * time.Second)
+		latest := string(store.must(schemas.LatestKey))
+		key := schemas.SnapshotKey(n.Latest().Number + 1)
+		if err := store.putNew(bucket.Object{Key: key, Body: []byte("written by somebody who took no epoch")}); err != nil {
+			t.Fatal(err)
+		}
+		b.count("oak.1", 1, oak1)
+		n.hint()
+		if err := <-n.done; !errors.Is(err, publish.ErrFenced) || !errors.Is(err, bucket.ErrDiffers) {
+			t.Errorf("Run returned %v", err)
+		}
+		if got := string(store.must(schemas.LatestKey)); got != latest {
+			t.Error("latest was moved all the same")
+		}
+		n.stop()
+	})
+}
+
+// deaf is a bus that takes nothing.
+type deaf struct{}
+
+func (deaf) Delta(context.Context, schemas.DocumentID, []byte) error { return errors.New("no bus") }
+func (deaf) Published(context.Context, schemas.Published) error      { return errors.New("no bus") }
+
+func TestPublishingGoesOnWithoutTheBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		n := begin(t, b, store.process(nil), deaf{}, nil)
+		time.Sleep(2 * time.Second)
+		b.count("oak.1", 1, oak1)
+		n.hint()
+		time.Sleep(2 * time.Second)
+		if got := n.Latest(); got.Log != 1 || n.Ready() != nil {
+			t.Errorf("latest %+v, ready %v", got, n.Ready())
+		}
+		n.mustEnd()
+	})
+}
+
+func TestARecordThatIsNotItsEntrysStopsPublishing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		n := begin(t, b, store.process(nil), newViewer(t, store), nil)
+		time.Sleep(2 * time.Second)
+		b.count("fir.1", 1, row(1, 9, 9, 1, 2, 2, 2, 2))
+		b.count("fir.1", 2, row(1, 9, 9, 1, 2, 2, 2, 3))
+		b.mu.Lock()
+		b.records[2] = b.records[1]
+		b.mu.Unlock()
+		n.hint()
+		err := <-n.done
+		if replay, ok := errors.AsType[*publish.ReplayError](err); !ok || replay.Seq != 2 {
+			t.Errorf("Run returned %v", err)
+		}
+		n.stop()
 	})
 }
