@@ -95,6 +95,7 @@ func appendUntilKilled(path string) error {
 }
 
 func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	path := pathFor(t)
 	acknowledged := map[schemas.Checkpoint][2]int{}
 	for round := range 4 {
@@ -132,6 +133,7 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 
 // What a writer has acknowledged, another process can read at once.
 func TestAcknowledgedRecordIsThereForOtherProcesses(t *testing.T) {
+	t.Parallel()
 	path := pathFor(t)
 	r := openReader(t, path) // before there is a file
 	cmd := child(t, path, "kill")
@@ -246,6 +248,7 @@ func appendUntilFull(path string) error {
 }
 
 func TestFullDiskRefusesRecordsUntilThereIsSpace(t *testing.T) {
+	t.Parallel()
 	path := pathFor(t)
 	out, err := child(t, path, "full").Output()
 	if err != nil {

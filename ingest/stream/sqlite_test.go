@@ -103,6 +103,7 @@ func TestSecondWriterIsRefused(t *testing.T) {
 
 // Where files cannot be locked, two writers must still not harm each other.
 func TestWritersWithoutALockLoseGroupsButNeverRecords(t *testing.T) {
+	t.Parallel()
 	path := pathFor(t)
 	writers := []*stream.SQLite{open(t, stream.Config{Path: path})}
 	if err := writers[0].Unlock(); err != nil {
@@ -195,6 +196,7 @@ func TestReaderMayComeBeforeTheFile(t *testing.T) {
 }
 
 func TestReaderWithoutHintsFindsRecordsInTheEnd(t *testing.T) {
+	t.Parallel()
 	path := pathFor(t)
 	w, r := open(t, stream.Config{Path: path}), openReader(t, path)
 	at := mustAppend(t, w, "first")
@@ -207,6 +209,7 @@ func TestReaderWithoutHintsFindsRecordsInTheEnd(t *testing.T) {
 }
 
 func TestReaderOutlivesItsWriter(t *testing.T) {
+	t.Parallel()
 	path := pathFor(t)
 	r := openReader(t, path)
 	for n := range 3 {
