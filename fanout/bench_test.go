@@ -3,6 +3,7 @@ package fanout_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -189,4 +190,49 @@ func BenchmarkDeliveries(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*viewers), "us/delivery")
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// BenchmarkIdleConnections says what a connection at rest costs: heap and
+// stacks of the server, and of a client that is only a socket.
+func BenchmarkIdleConnections(b *testing.B) {
+	const viewers = 1000
+	x := startTier(b, fanout.Config{})
+	used := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	request := []byte("GET /v1/live?g=contest/c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	for b.Loop() {
+		before := used()
+		conns := make([]net.Conn, viewers)
+		for i := range conns {
+			c, err := net.Dial("tcp", x.http.Listener.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			conns[i] = c
+			if _, err := c.Write(request); err != nil {
+				b.Fatal(err)
+			}
+			buf := make([]byte, 1024)
+			for got := ""; !strings.Contains(got, `"t":"snap"`); {
+				n, err := c.Read(buf)
+				if err != nil {
+					b.Fatal(err)
+				}
+				got += string(buf[:n])
+			}
+		}
+		b.ReportMetric(float64(used()-before)/viewers/1024, "KiB/connection")
+		for _, c := range conns {
+			c.Close()
+		}
+		for x.Hub().Sessions() > 0 {
+			runtime.Gosched()
+		}
+	}
 }

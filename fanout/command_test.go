@@ -77,7 +77,9 @@ func TestTheServiceCarriesDeltasFromItsBusToViewers(t *testing.T) {
 	p.change(contest, "u1", "u2")
 	p.delta(contest)
 	publish()
-	waitFor(t, func() bool { return answers("http://"+c.Status+"/readyz") && answers("http://"+c.Listen+"/"+schemas.LatestKey) })
+	waitFor(t, func() bool {
+		return answers("http://"+c.Status+"/readyz") && answers("http://"+c.Listen+"/"+schemas.LatestKey)
+	})
 
 	v, err := viewer.New(viewer.Config{Live: "http://" + c.Listen, Bucket: "http://" + c.Listen, Documents: []schemas.DocumentID{contest}})
 	if err != nil {

@@ -580,3 +580,30 @@ func TestAViewerThatVanishesLeavesNothingBehind(t *testing.T) {
 	}
 	waitFor(t, func() bool { return x.Hub().Sessions() == 0 })
 }
+
+func TestAFrameThatComesWithTheHandshakeIsRead(t *testing.T) {
+	x := startTier(t, fanout.Config{})
+	c, err := net.Dial("tcp", x.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	frame := []byte(`{"p":1,"t":"sub","g":["contest/c"]}`)
+	masked := append([]byte{0x81, 0x80 | byte(len(frame)), 0, 0, 0, 0}, frame...) // a mask of zeros
+	request := "GET /v1/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	if _, err := c.Write(append([]byte(request), masked...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for !bytes.Contains(got, []byte(`"t":"snap"`)) {
+		b := make([]byte, 4096)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatalf("%v after %q", err, got)
+		}
+		got = append(got, b[:n]...)
+	}
+}

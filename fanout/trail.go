@@ -125,9 +125,11 @@ func (t *Trail) Announce(epoch schemas.Epoch, version schemas.Version, hash sche
 	outcome := Extended
 	if version > t.head {
 		// The deltas up to here did not come. Those before lead nowhere.
+		if t.head > 0 {
+			outcome = Broken
+		}
 		t.head = version
 		t.drop(len(t.held))
-		outcome = Broken
 	}
 	passed := 0
 	for passed < len(t.held) && t.held[passed].to <= t.before {

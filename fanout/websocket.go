@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,15 +17,17 @@ import (
 	"tallystream/schemas"
 )
 
-// live serves one viewer over WebSocket: this goroutine reads, another writes.
+// live opens a WebSocket for one viewer. It returns once that is open, so that
+// the request with its headers, buffers and deep stack is not kept for a night;
+// one goroutine then reads and another writes.
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	release, ok := s.admit(w, r)
 	if !ok {
 		return
 	}
-	defer release()
 	first, err := subscriptionOf(r.URL.Query())
 	if err != nil {
+		release()
 		s.metrics.refused.WithLabelValues("query").Inc()
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -33,13 +36,18 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	// The origin was checked by admit, in the same way as for events.
 	ws, err := websocket.Accept(timed, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
+		release()
 		s.metrics.refused.WithLabelValues("handshake").Inc()
 		return // Accept has answered
 	}
 	ws.SetReadLimit(s.limits.FrameBytes)
-	s.serve("websocket", s.admission.media(r), first, &socket{ws, s.limits.IdleTimeout}, func(ctx context.Context, session *Session) ending {
-		return s.readFrames(ctx, ws, session)
-	})
+	media := s.admission.media(r)
+	go func() {
+		defer release()
+		s.serve("websocket", media, first, &socket{ws, s.limits.IdleTimeout}, func(ctx context.Context, session *Session) ending {
+			return s.readFrames(ctx, ws, session)
+		})
+	}()
 }
 
 // readFrames reads what a viewer sends until it goes or breaks a rule.
@@ -125,18 +133,36 @@ func (u *timedUpgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking over the connection: %w", err)
 	}
-	timed := &timedConn{c, u.read, u.write}
-	buffered.Writer.Reset(timed)
-	return timed, buffered, nil
+	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("taking over the connection: %w", err), c.Close())
+	}
+	// The server's own buffers are larger than what a viewer's side needs.
+	timed := &timedConn{c, bytes.Clone(early), u.read, u.write}
+	return timed, bufio.NewReadWriter(bufio.NewReaderSize(timed, readBuffer), bufio.NewWriterSize(timed, writeBuffer)), nil
 }
+
+// Buffers of one connection. Frames above them are written without a copy.
+const (
+	readBuffer  = 512
+	writeBuffer = 2 << 10
+)
 
 // timedConn sets a deadline before each read and write.
 type timedConn struct {
 	net.Conn
+	early       []byte // came with the request; read first
 	read, write time.Duration
 }
 
 func (c *timedConn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+		return n, nil
+	}
 	if err := c.SetReadDeadline(time.Now().Add(c.read)); err != nil {
 		return 0, err
 	}
