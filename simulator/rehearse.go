@@ -30,7 +30,7 @@ type electionFlags struct {
 type driveFlags struct {
 	Speed   string `help:"Pace: a factor (60 plays an hour in a minute), a rate (500/s), max, or auto for a night of about two minutes." default:"auto"`
 	Viewers int    `help:"Live viewers that check the hash of every document." default:"50"`
-	Clients int    `help:"Connections that submissions come over." default:"128"`
+	Clients int    `help:"Connections that submissions come over." default:"256"`
 	Report  string `help:"File for the report, as JSON." type:"path" placeholder:"FILE"`
 	Profile string `help:"File for a CPU profile of the night, labelled by stage." type:"path" placeholder:"FILE"`
 }
