@@ -106,7 +106,11 @@ func (f *frame) card(h *html, s *shown, heading, href string, split bool) {
 		h.raw("<p class=\"note\">Voters may choose up to ").plain(int64(def.VotesAllowed)).raw(".</p>\n")
 	}
 	f.progress(h, s)
-	h.raw("<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"").text(heading).raw("\">\n<table class=\"votes\"><caption>Votes counted so far: ").text(heading).
+	h.raw("<div class=\"wide\"")
+	if split { // wide enough to scroll, so the keyboard must reach it
+		h.raw(" role=\"region\" tabindex=\"0\" aria-label=\"").text(heading).raw("\"")
+	}
+	h.raw(">\n<table class=\"votes\"><caption>Votes counted so far: ").text(heading).
 		raw("</caption>\n<thead><tr><th scope=\"col\">").raw(choiceName(def.Kind)).raw("</th>")
 	h.raw("<th scope=\"col\" class=\"n\">Votes</th><th scope=\"col\" class=\"n\">Share</th>")
 	if split {
