@@ -19,13 +19,15 @@ type admission struct {
 	header  string
 	keys    [][sha256.Size]byte // of media
 
-	mu        sync.Mutex // guards open and addresses
+	mu        sync.Mutex // guards the rest
 	open      int
 	addresses map[netip.Addr]int
+	closed    bool
+	empty     chan struct{} // closed when closed and nothing is open
 }
 
 func newAdmission(c *Config) *admission {
-	a := &admission{limits: c.Limits, header: c.AddressHeader, addresses: map[netip.Addr]int{}}
+	a := &admission{limits: c.Limits, header: c.AddressHeader, addresses: map[netip.Addr]int{}, empty: make(chan struct{})}
 	for _, o := range c.Origins {
 		a.origins = append(a.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
 	}
@@ -117,6 +119,9 @@ func (a *admission) media(r *http.Request) bool {
 func (a *admission) enter(from netip.Addr) *refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return &refusal{"draining", http.StatusServiceUnavailable, "this server is ending"}
+	}
 	if a.open >= a.limits.Connections {
 		return &refusal{"full", http.StatusServiceUnavailable, "too many live connections; the pages still update"}
 	}
@@ -136,6 +141,28 @@ func (a *admission) leave(from netip.Addr) {
 	if a.addresses[from]--; a.addresses[from] <= 0 {
 		delete(a.addresses, from)
 	}
+	if a.closed && a.open == 0 {
+		close(a.empty)
+	}
+}
+
+// close lets nobody in any more. The channel is closed when the last one left.
+func (a *admission) close() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.closed = true
+		if a.open == 0 {
+			close(a.empty)
+		}
+	}
+	return a.empty
+}
+
+func (a *admission) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
 }
 
 // address is the client's, as the limits count it.

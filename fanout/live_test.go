@@ -1,7 +1,6 @@
 package fanout_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -55,6 +54,6 @@ func TestTheBrowserClientFollowsByTheClientRule(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if text := string(out); !strings.Contains(text, "# fail 0") || strings.Contains(text, "# pass 0") {
-		t.Fatal(fmt.Sprintf("%.4000s", text))
+		t.Fatalf("%.4000s", text)
 	}
 }

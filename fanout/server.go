@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"tallystream/schemas"
@@ -24,8 +23,6 @@ type Server struct {
 	log       *slog.Logger
 	now       func() time.Time
 
-	draining atomic.Bool
-	lines    sync.WaitGroup // open connections
 	// cut ends the connections that did not go when they were told to.
 	cut    context.Context
 	cutAll context.CancelFunc
@@ -90,7 +87,7 @@ var errDraining = errors.New("draining")
 
 // Ready says why viewers should go elsewhere, or nil.
 func (s *Server) Ready() error {
-	if s.draining.Load() {
+	if s.admission.isClosed() {
 		return errDraining
 	}
 	return nil
@@ -130,19 +127,18 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) drain() {
-	s.draining.Store(true)
-	begun := s.now()
+	begun, gone := s.now(), s.admission.close()
 	s.log.Info("live connections draining", "connections", s.hub.Sessions())
 	s.hub.End("drain", s.cfg.DrainSpread.Milliseconds()/5, s.cfg.DrainSpread.Milliseconds())
 	timer := time.AfterFunc(drainTimeout, s.cutAll)
 	defer timer.Stop()
-	s.lines.Wait()
+	<-gone
 	s.cutAll()
 	s.log.Info("live connections drained", "elapsed", s.now().Sub(begun))
 }
 
 // admit checks a request and counts it in; it has answered when it returns
-// false. The connection must be released.
+// false. The connection must be released once.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
 	refuse := func(why *refusal) (func(), bool) {
 		s.metrics.refused.WithLabelValues(why.reason).Inc()
@@ -156,14 +152,5 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (release func(), 
 	if why := s.admission.enter(from); why != nil {
 		return refuse(why)
 	}
-	s.lines.Add(1)
-	release = sync.OnceFunc(func() {
-		s.admission.leave(from)
-		s.lines.Done()
-	})
-	if s.draining.Load() { // after Add, so that drain cannot miss it
-		release()
-		return refuse(&refusal{"draining", http.StatusServiceUnavailable, "this server is ending"})
-	}
-	return release, true
+	return func() { s.admission.leave(from) }, true
 }

@@ -30,7 +30,6 @@ type Session struct {
 
 	mu       sync.Mutex // guards the rest; taken after any topic's lock
 	followed map[schemas.DocumentID]*following
-	all      bool         // follows every document there is
 	ready    []*following // have news; a queue, each at most once in it
 	notice   []byte       // hello, ping or bye: goes first
 	awake    bool         // the engine knows that there is something to do
