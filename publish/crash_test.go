@@ -43,7 +43,7 @@ func results(t *testing.T, store *strictBucket, e *election) map[string]string {
 }
 
 // unharmed runs the night without faults.
-func unharmed(t *testing.T) (results_ map[string]string, writes int) {
+func unharmed(t *testing.T) (files map[string]string, writes int) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openElection(t, smallElection())
 		b, store := newBooks(t, e), newBucket(t)
@@ -53,9 +53,9 @@ func unharmed(t *testing.T) (results_ map[string]string, writes int) {
 		writes = p.n
 		rest(t, b, n)
 		n.mustEnd()
-		results_ = results(t, store, e)
+		files = results(t, store, e)
 	})
-	return results_, writes
+	return files, writes
 }
 
 func TestACrashAtAnyWriteLosesNothingAndChangesNothing(t *testing.T) {

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -68,10 +69,13 @@ type exportPlan struct {
 	counties []schemas.CountyIndex
 	units    []countedUnit // at the snapshot's cut
 	log      schemas.LogSize
+	whole    bool // afterwards no county's files are out of date
 }
 
-// plan picks the counties whose files are out of date, if it is time or the
-// night is over.
+// plan picks counties whose files are out of date: all of them at the end, and
+// during the night those that waited longest, as many as the budget of one
+// interval holds. So a state's files are minutes old, and the US, which would
+// write gigabytes, is spared.
 func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 	if x.cfg.NoCSV && !x.cfg.UnitLines {
 		return nil
@@ -79,7 +83,7 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 	if !final && (x.cfg.ExportEvery <= 0 || now.Before(x.when.next)) {
 		return nil
 	}
-	p := &exportPlan{log: f.log}
+	p := &exportPlan{log: f.log, whole: true}
 	for c, changed := range f.changed {
 		if changed > x.made[c] {
 			p.counties = append(p.counties, schemas.CountyIndex(c))
@@ -89,7 +93,37 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 		return nil
 	}
 	p.units = slices.Clone(f.units)
+	if !final {
+		x.cut(p, int64(x.cfg.ExportRate*x.cfg.ExportEvery.Seconds()))
+	}
 	return p
+}
+
+// cut leaves the counties that waited longest, at least one, within a budget
+// of bytes.
+func (x *exports) cut(p *exportPlan, budget int64) {
+	slices.SortStableFunc(p.counties, func(a, b schemas.CountyIndex) int { return cmp.Compare(x.made[a], x.made[b]) })
+	size := int64(0)
+	for i, c := range p.counties {
+		if size += x.estimate(c, p.units); size > budget && i > 0 {
+			p.counties, p.whole = p.counties[:i], false
+			return
+		}
+	}
+}
+
+// bytesPerCell is about what one count takes in a CSV file.
+const bytesPerCell = 64
+
+// estimate guesses the size of a county's CSV file.
+func (x *exports) estimate(c schemas.CountyIndex, units []countedUnit) int64 {
+	n := 0
+	for _, u := range x.catalogue.election.Counties[c].Units {
+		if units[u].cells != nil {
+			n += x.catalogue.election.Units[u].Style.Cells
+		}
+	}
+	return int64(n) * bytesPerCell
 }
 
 // exporting is one writing of files.
@@ -253,8 +287,12 @@ func (w *exporting) flush() error {
 }
 
 // results writes the one file with everything, as long as it is a size that a
-// spreadsheet takes. A county of that name takes its place.
+// spreadsheet takes, and every county's file is as new. A county of that name
+// takes its place.
 func (w *exporting) results() error {
+	if !w.whole {
+		return nil
+	}
 	total := 0
 	for _, n := range w.rows {
 		total += n

@@ -136,10 +136,10 @@ func TestFilesByUnitKeepTheirPaceAndAreNamedByEachSnapshot(t *testing.T) {
 		e := openElection(t, smallElection())
 		b, store := newBooks(t, e), newBucket(t)
 		n := begin(t, b, store.process(nil), newViewer(t, store), func(c *publish.Config) { c.ExportEvery = time.Minute })
-		for i := range 600 { // ten minutes, a change each second
+		for i := range 200 { // ten minutes
 			b.count("fir.1", schemas.Revision(i+1), row(1, 9, schemas.Count(i+10), 1, 2, 2, 2, schemas.Count(i)))
 			n.hint()
-			time.Sleep(time.Second)
+			time.Sleep(3 * time.Second)
 		}
 		n.mustEnd()
 		files := 0
@@ -180,5 +180,37 @@ func TestResultsInOneFileStopAtTheRowsAsked(t *testing.T) {
 				t.Error("results.csv is there")
 			}
 		}
+	})
+}
+
+func TestDuringTheNightFilesStayWithinTheirBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		n := begin(t, b, store.process(nil), newViewer(t, store), func(c *publish.Config) {
+			c.ExportEvery, c.ExportRate = time.Minute, 1 // sixty bytes a minute: less than any file
+		})
+		for i, u := range e.Definition.Units {
+			b.count(u.ID, 1, b.cells(schemas.UnitIndex(i), func() schemas.Count { return 7 }))
+		}
+		n.hint()
+		csv := func() (files []string) {
+			for _, k := range store.keys() {
+				if strings.HasPrefix(k, "csv/") {
+					files = append(files, k)
+				}
+			}
+			return files
+		}
+		time.Sleep(2*time.Minute + time.Second)
+		if got := csv(); len(got) != 1 {
+			t.Errorf("after two minutes: %v, want one county's file", got)
+		}
+		n.mustFinish()
+		if got := csv(); len(got) != 4 { // oak, ash, fir, results
+			t.Errorf("at the end: %v, want the other counties' and results.csv", got)
+		}
+		n.mustEnd()
+		checkChain(t, store, e)
 	})
 }
