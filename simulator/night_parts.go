@@ -48,7 +48,7 @@ func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
 	if n.bus, err = bus.Connect(bus.Options{Server: n.busServer, Election: e.Definition.Election, Name: "night", Metrics: metrics, Logger: log}); err != nil {
 		return err
 	}
-	if n.live, err = fanout.New(fanout.Config{Metrics: fanout.NewMetrics(registry), Logger: log}); err != nil {
+	if n.live, err = fanout.New(fanout.Config{Bucket: n.directory, Metrics: fanout.NewMetrics(registry), Logger: log}); err != nil {
 		return err
 	}
 	if err := n.bus.Receive(n.live); err != nil {
