@@ -1,0 +1,107 @@
+package publish
+
+import "time"
+
+// schedule is when one kind of work may be done next.
+type schedule struct {
+	pace pace
+	next time.Time
+}
+
+func (s *Sequencer) readDue(now time.Time) bool {
+	switch {
+	case now.Before(s.nextRead):
+		return false
+	case s.hinted, !now.Before(s.lastRead.Add(s.cfg.PollEvery)):
+		return true
+	}
+	return s.behind() && !now.Before(s.tickAt())
+}
+
+// When the ledger has been quiet for a while nobody else wants the cores: what
+// a stretched interval still holds back goes out now.
+const (
+	quietBeforeTick     = 300 * time.Millisecond
+	quietBeforeSnapshot = time.Second
+	quietBeforePages    = 2 * time.Second
+)
+
+// isQuiet reports whether the ledger stood still that long, as of the last
+// look at it.
+func (s *Sequencer) isQuiet(now time.Time, long time.Duration) bool {
+	return s.still && !now.Before(s.grown.Add(long))
+}
+
+// tickAt is when a tick is due, or else a look whether the ledger stands still.
+func (s *Sequencer) tickAt() time.Time {
+	return earliest(s.tick.next, s.grown.Add(quietBeforeTick))
+}
+
+func (s *Sequencer) tickDue(now time.Time) bool {
+	return len(s.waiting) > 0 || !now.Before(s.tick.next) || s.isQuiet(now, quietBeforeTick)
+}
+
+func (s *Sequencer) snapshotAt() time.Time {
+	if !s.still {
+		return s.snapshot.next
+	}
+	return earliest(s.snapshot.next, latest(s.grown.Add(quietBeforeSnapshot), s.head.begun.Add(s.cfg.SnapshotEvery)))
+}
+
+func (s *Sequencer) pagesAt() time.Time {
+	if !s.still {
+		return s.pages.when.next
+	}
+	return earliest(s.pages.when.next, latest(s.grown.Add(quietBeforePages), s.pages.begun.Add(s.cfg.PagesEvery)))
+}
+
+// behind reports whether the books hold more than the last cut shows.
+func (s *Sequencer) behind() bool { return s.first || s.fold.log != s.cut.log }
+
+func (s *Sequencer) snapshotDue(now time.Time) bool {
+	switch {
+	case s.first:
+		return false
+	case len(s.waiting) > 0:
+		return s.fold.log == s.cut.log
+	case s.cut.log != s.head.log || s.head.epoch != s.epoch:
+		return !now.Before(s.snapshotAt())
+	}
+	return !now.Before(s.head.begun.Add(s.cfg.HeartbeatEvery))
+}
+
+// due is when the next turn has something to do.
+func (s *Sequencer) due() time.Time {
+	at := s.lastRead.Add(s.cfg.PollEvery)
+	if s.hinted {
+		at = s.nextRead
+	}
+	if s.behind() {
+		at = earliest(at, s.tickAt())
+	}
+	at = latest(at, s.nextRead)
+	if s.writing == nil && !s.first {
+		if s.cut.log != s.head.log || s.head.epoch != s.epoch {
+			at = earliest(at, s.snapshotAt())
+		}
+		at = earliest(at, s.head.begun.Add(s.cfg.HeartbeatEvery))
+		if s.behindBy != nil {
+			at = earliest(at, s.pagesAt())
+		}
+	}
+	return at
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
