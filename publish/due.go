@@ -67,7 +67,17 @@ func (s *Sequencer) snapshotDue(now time.Time) bool {
 	case s.cut.log != s.head.log || s.head.epoch != s.epoch:
 		return !now.Before(s.snapshotAt())
 	}
-	return !now.Before(s.head.begun.Add(s.cfg.HeartbeatEvery))
+	return !now.Before(s.nextWithoutChange())
+}
+
+// nextWithoutChange is when a snapshot is due though no number changed: for
+// files that are out of date, or as a sign of life.
+func (s *Sequencer) nextWithoutChange() time.Time {
+	at := s.head.begun.Add(s.cfg.HeartbeatEvery)
+	if files, ok := s.shelf.exports.at(s.fold); ok {
+		at = earliest(at, latest(files, s.head.begun.Add(s.cfg.SnapshotEvery)))
+	}
+	return at
 }
 
 // due is when the next turn has something to do.
@@ -81,10 +91,13 @@ func (s *Sequencer) due() time.Time {
 	}
 	at = latest(at, s.nextRead)
 	if s.writing == nil && !s.first {
+		// The same cases as in snapshotDue: a time at which that would say no
+		// again would make the loop spin.
 		if s.cut.log != s.head.log || s.head.epoch != s.epoch {
 			at = earliest(at, s.snapshotAt())
+		} else {
+			at = earliest(at, s.nextWithoutChange())
 		}
-		at = earliest(at, s.head.begun.Add(s.cfg.HeartbeatEvery))
 		if s.behindBy != nil {
 			at = earliest(at, s.pagesAt())
 		}

@@ -83,12 +83,7 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 	if !final && (x.cfg.ExportEvery <= 0 || now.Before(x.when.next)) {
 		return nil
 	}
-	p := &exportPlan{log: f.log, whole: true}
-	for c, changed := range f.changed {
-		if changed > x.made[c] {
-			p.counties = append(p.counties, schemas.CountyIndex(c))
-		}
-	}
+	p := &exportPlan{log: f.log, whole: true, counties: x.outOfDate(f)}
 	if len(p.counties) == 0 {
 		return nil
 	}
@@ -97,6 +92,25 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 		x.cut(p, int64(x.cfg.ExportRate*x.cfg.ExportEvery.Seconds()))
 	}
 	return p
+}
+
+// outOfDate lists the counties that changed since their files were written.
+func (x *exports) outOfDate(f *fold) (out []schemas.CountyIndex) {
+	for c, changed := range f.changed {
+		if changed > x.made[c] {
+			out = append(out, schemas.CountyIndex(c))
+		}
+	}
+	return out
+}
+
+// at is when files must be written during the night: a snapshot is made for
+// them even if nothing else changed.
+func (x *exports) at(f *fold) (time.Time, bool) {
+	if x.cfg.ExportEvery <= 0 || x.cfg.NoCSV && !x.cfg.UnitLines || len(x.outOfDate(f)) == 0 {
+		return time.Time{}, false
+	}
+	return x.when.next, true
 }
 
 // cut leaves the counties that waited longest, at least one, within a budget

@@ -22,6 +22,7 @@ func pages(t *testing.T, change func(*publish.Config), play func(b *books)) map[
 		e := openElection(t, smallElection())
 		b, store := newBooks(t, e), newBucket(t)
 		n := begin(t, b, store.process(nil), newViewer(t, store), change)
+		synctest.Wait() // until the first snapshot stands: it must not depend on who runs first
 		play(b)
 		n.mustFinish()
 		n.mustEnd()

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"tallystream/publish/bucket"
@@ -50,6 +51,11 @@ func (s *Sequencer) putElection(ctx context.Context) error {
 		fixed = append(fixed, immutable(s.rosterKey(), s.cfg.Roster, typeJSON))
 		current = append(current, mutable(schemas.RosterKey, s.cfg.Roster, typeJSON))
 	}
+	contracts, err := schemaObjects()
+	if err != nil {
+		return err
+	}
+	current = append(current, contracts...)
 	err = s.cfg.Bucket.PutNew(ctx, fixed...)
 	if errors.Is(err, bucket.ErrDiffers) {
 		return fmt.Errorf("%w: it holds another definition: %w", ErrForeign, err)
@@ -61,6 +67,24 @@ func (s *Sequencer) putElection(ctx context.Context) error {
 		return fmt.Errorf("publishing the roster and the pages' configuration: %w", err)
 	}
 	return nil
+}
+
+// schemaObjects are the JSON Schemas of everything public, beside what they
+// describe.
+func schemaObjects() (out []bucket.Object, err error) {
+	files := schemas.JSONSchemas()
+	err = fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(files, path)
+		out = append(out, mutable("schemas/"+path, b, typeSchema))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the JSON Schemas: %w", err)
+	}
+	return out, nil
 }
 
 func epochKey(e schemas.Epoch) string { return fmt.Sprintf("epoch/%06d", e) }

@@ -277,6 +277,7 @@ const (
 	typeNDJSON = "application/x-ndjson"
 	typeText   = "text/plain; charset=utf-8"
 	typeJSON   = "application/json"
+	typeSchema = "application/schema+json"
 	typeCSV    = "text/csv; charset=utf-8"
 	typeHTML   = "text/html; charset=utf-8"
 
