@@ -205,9 +205,13 @@ func TestTransactionsKeepTheirDistance(t *testing.T) {
 				synctest.Wait()
 				revision := schemas.Revision(0)
 				for ms := range 1000 {
+					var arrived [][]byte
 					for range c.send[ms] {
 						revision++
-						source.append(e, send(e, 0, revision, votes(e, 0, schemas.Count(revision), 0), false).record)
+						arrived = append(arrived, send(e, 0, revision, votes(e, 0, schemas.Count(revision), 0), false).record)
+					}
+					if len(arrived) > 0 { // at once, as the stream's groups come
+						source.append(e, arrived...)
 					}
 					time.Sleep(time.Millisecond)
 				}
