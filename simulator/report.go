@@ -143,7 +143,7 @@ func (h *histogram) quantiles() Quantiles {
 		rank, sum := uint64(math.Ceil(q*float64(h.n))), uint64(0)
 		i := slices.IndexFunc(h.buckets[:], func(n uint64) bool { sum += n; return sum >= rank })
 		upper := float64(bucketBase) * math.Pow(bucketGrow, float64(i)) / microsMilli
-		return min(math.Round(upper*100)/100, most)
+		return math.Round(min(upper, most)*100) / 100
 	}
 	return Quantiles{P50: at(0.5), P99: at(0.99), Max: math.Round(most*100) / 100}
 }
