@@ -51,17 +51,7 @@ type commands struct {
 
 func main() {
 	var cli commands
-	parser := kong.Must(&cli,
-		kong.Name("tallystream"),
-		kong.Description("A real-time election results pipeline: exact, signed, live, and provable by anyone."),
-		kong.Configuration(kong.JSON, "tallystream.json"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "rehearse", Title: "Rehearse"},
-			{Key: "services", Title: "Run the services"},
-			{Key: "people", Title: "Send, watch, and keep keys"},
-		}),
-	)
+	parser := kong.Must(&cli, options()...)
 	cmd, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
 	// The second Ctrl-C ends the process at once: NotifyContext lets go after the first.
@@ -72,6 +62,21 @@ func main() {
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tallystream:", err)
 		os.Exit(exitCode(err))
+	}
+}
+
+// options of the command line.
+func options() []kong.Option {
+	return []kong.Option{
+		kong.Name("tallystream"),
+		kong.Description("A real-time election results pipeline: exact, signed, live, and provable by anyone."),
+		kong.Configuration(kong.JSON, "tallystream.json"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "rehearse", Title: "Rehearse"},
+			{Key: "services", Title: "Run the services"},
+			{Key: "people", Title: "Send, watch, and keep keys"},
+		}),
 	}
 }
 
@@ -102,29 +107,8 @@ func (versionCommand) Run(*slog.Logger) error {
 	return err
 }
 
-// ledgerOfIngest adds to the ledger what only ingest asks.
-type ledgerOfIngest struct{ *ledger.SQLite }
-
 func openLedger(path string, e *schemas.Election) (ingest.Ledger, error) {
-	l, err := ledger.OpenSQLite(path, e)
-	if err != nil {
-		return nil, err
-	}
-	return ledgerOfIngest{l}, nil
-}
-
-// Folded is the newest checkpoint of any partition: the aggregator takes the
-// stream in order.
-func (l ledgerOfIngest) Folded(ctx context.Context) (schemas.Checkpoint, error) {
-	heads, err := l.Heads(ctx)
-	if err != nil {
-		return 0, err
-	}
-	newest := schemas.Checkpoint(0)
-	for _, h := range heads {
-		newest = max(newest, h.Checkpoint)
-	}
-	return newest, nil
+	return ledger.OpenSQLite(path, e)
 }
 
 func connect(url string, election schemas.ElectionID) (service.Hints, error) {
