@@ -25,7 +25,7 @@ import (
 // keys), 3 gave up: it may be stored or not, so send it again.
 type SubmitCommand struct {
 	File             string        `arg:"" help:"The submission's body as JSON, or a unit's results as CSV with the columns contest, selection, count_type, votes." type:"path"`
-	URL              string        `help:"Address of the submission service." required:"" env:"TALLYSTREAM_URL"`
+	URL              string        `help:"Address of the submission service." required:"" env:"TALLYSTREAM_INGEST_URL"`
 	Key              string        `help:"File with the private key that signs." required:"" type:"path" env:"TALLYSTREAM_KEY"`
 	SecondKey        string        `help:"File with the key of the second who must sign: an approver, or the other supervisor of a correction." type:"path"`
 	Definition       string        `help:"File with the election definition. With it the submission is checked before it is sent. Needed for CSV." type:"path"`
