@@ -10,7 +10,7 @@ import (
 // TestEveryCommandParsesAndHelps builds the whole command line, as main does.
 func TestEveryCommandParsesAndHelps(t *testing.T) {
 	for _, args := range []string{
-		"rehearse", "rehearse --generate us --revisions 1 --speed max --exit", "rehearse --results a.csv --results b,c.csv.gz",
+		"rehearse", "rehearse --generate us --revisions 1 --speed max --exit", "rehearse --results a.csv --results b,c.csv.gz", "rehearse --results a.csv b.csv --exit",
 		"simulate --prepare", "ingest --data d --listen 127.0.0.1:1", "aggregate", "publish --export-every 5s", "fanout", "watch president --json",
 		"keys new official --out k", "keys show k", "version", "submit body.json --key k --url http://127.0.0.1:1",
 	} {

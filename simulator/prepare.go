@@ -14,8 +14,8 @@ import (
 
 // open makes the truth that the flags ask for.
 func (d *drive) open(ctx context.Context, f electionFlags) error {
-	if len(f.Results) > 0 {
-		return d.openResults(ctx, f.Results)
+	if results := slices.Concat(f.Results, f.More); len(results) > 0 {
+		return d.openResults(ctx, results)
 	}
 	g, err := elections.Generate(elections.Kind(f.Generate), f.Seed)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 // electionFlags say which night is played.
 type electionFlags struct {
+	More      []string `arg:"" optional:"" name:"results" help:"More of --results, as a shell expands them behind it."`
 	Results   []string `help:"OpenElections precinct CSV to replay, plain or gzip: files, globs or https URLs. May be repeated." placeholder:"FILE|GLOB|URL" sep:"none"`
 	Generate  string   `help:"Size of the built-in election, where there are no results: county, state or us." enum:"county,state,us" default:"state"`
 	Seed      uint64   `help:"Seed of everything that is drawn: election, keys, arrivals, faults." default:"2026"`
