@@ -72,6 +72,7 @@ func (s *Server) serve(kind string, media bool, first *schemas.Subscribe, c conn
 	woken := newBell()
 	session := s.hub.Open(SessionOptions{Media: media, Wake: woken.ring})
 	defer session.Close()
+	s.lateComer(session)
 	var end ending
 	if err := session.Subscribe(first); err != nil {
 		end = endingOf(err)

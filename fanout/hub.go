@@ -213,11 +213,14 @@ func (h *Hub) Ping(phase int, micros int64) {
 // own below spread, so that they do not come back all at once.
 func (h *Hub) End(reason string, least, spread int64) {
 	for i := range h.sessions {
-		h.sessions[i].each(func(s *Session) {
-			bye := schemas.Bye{Reason: reason, Milliseconds: least + rand.Int64N(max(spread, 1))}
-			s.End(bye.AppendFrame(nil))
-		})
+		h.sessions[i].each(func(s *Session) { s.End(farewell(reason, least, spread)) })
 	}
+}
+
+// farewell is a bye frame that asks for a wait of at least least milliseconds.
+func farewell(reason string, least, spread int64) []byte {
+	bye := schemas.Bye{Reason: reason, Milliseconds: least + rand.Int64N(max(spread, 1))}
+	return bye.AppendFrame(nil)
 }
 
 func (r *registry) each(fn func(*Session)) {

@@ -126,10 +126,22 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
+const drainReason = "drain"
+
+// lateComer says good-bye to a session that was opened while the server began
+// to drain: after it said so to all, and so to nobody who was not there yet.
+func (s *Server) lateComer(session *Session) {
+	if s.admission.isClosed() {
+		spread := s.cfg.DrainSpread.Milliseconds()
+		session.End(farewell(drainReason, spread/5, spread))
+	}
+}
+
 func (s *Server) drain() {
 	begun, gone := s.now(), s.admission.close()
 	s.log.Info("live connections draining", "connections", s.hub.Sessions())
-	s.hub.End("drain", s.cfg.DrainSpread.Milliseconds()/5, s.cfg.DrainSpread.Milliseconds())
+	spread := s.cfg.DrainSpread.Milliseconds()
+	s.hub.End(drainReason, spread/5, spread)
 	timer := time.AfterFunc(drainTimeout, s.cutAll)
 	defer timer.Stop()
 	<-gone
