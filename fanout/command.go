@@ -50,7 +50,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeBus()) }()
-	files, err := bucket.OpenDirectory(c.Bucket)
+	files, err := bucket.OpenDirectory(c.Bucket, bucket.WithMetrics(bucket.NewMetrics(g.Status.Registry)))
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, entries.Close()) }()
-	directory, err := bucket.OpenDirectory(c.Bucket)
+	directory, err := bucket.OpenDirectory(c.Bucket, bucket.WithMetrics(bucket.NewMetrics(g.Status.Registry)))
 	if err != nil {
 		return err
 	}

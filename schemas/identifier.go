@@ -94,9 +94,6 @@ func ParseSelectionID(s string) (SelectionID, error) {
 // ParseUnitID checks and returns s.
 func ParseUnitID(s string) (UnitID, error) { return parseIdentifier[UnitID]("unit", s) }
 
-// ParseCountyID checks and returns s.
-func ParseCountyID(s string) (CountyID, error) { return parseIdentifier[CountyID]("county", s) }
-
 // ParseCountType checks s against the count types of NIST SP 1500-100 v2.
 func ParseCountType(s string) (CountType, error) {
 	switch s {

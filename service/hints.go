@@ -20,6 +20,3 @@ const (
 	StreamTopic = "stream" // records were appended
 	LedgerTopic = "ledger" // a micro-batch was committed
 )
-
-// DefaultBus is where the fanout service lets the others reach its NATS server.
-const DefaultBus = "nats://127.0.0.1:4250"

@@ -91,7 +91,7 @@ func (n *Night) openStores(log *slog.Logger) (err error) {
 	if n.ledger, err = ledger.OpenSQLite(n.Data.LedgerPath(), n.opened.Election); err != nil {
 		return err
 	}
-	if n.directory, err = bucket.OpenDirectory(n.Bucket); err != nil {
+	if n.directory, err = bucket.OpenDirectory(n.Bucket, bucket.WithMetrics(bucket.NewMetrics(n.status.Registry))); err != nil {
 		return err
 	}
 	return nil

@@ -63,7 +63,7 @@ type Submissions struct {
 	Duplicate uint64         `json:"duplicate"` // receipts of repeats
 	Refused   uint64         `json:"refused"`
 	Held      uint64         `json:"held"`
-	Counted   uint64         `json:"counted"`
+	Counted   uint64         `json:"counted"` // in the log and not held: counts, or a later revision took its place
 	Retries   uint64         `json:"retries"`
 	ByProblem map[string]int `json:"by_problem,omitempty"`
 	ByHold    map[string]int `json:"by_hold,omitempty"`
