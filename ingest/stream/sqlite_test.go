@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"zombiezen.com/go/sqlite"
@@ -30,6 +31,19 @@ func TestSQLiteIsAStream(t *testing.T) {
 				cfg := cfg
 				cfg.Path = pathFor(t)
 				return func(t *testing.T) streamtest.Stream { return open(t, cfg) }
+			})
+		})
+	}
+}
+
+func TestTheEmbeddedStreamIsASourceOfOneShard(t *testing.T) {
+	for name, cfg := range map[string]stream.Config{"FromMemory": {}, "FromFile": {CacheBytes: -1}} {
+		t.Run(name, func(t *testing.T) {
+			streamtest.RunSource(t, func(t *testing.T) streamtest.Both {
+				cfg := cfg
+				cfg.Path = pathFor(t)
+				s := open(t, cfg)
+				return streamtest.Both{Append: s.Append, Source: stream.OneShard(s, streamtest.Partitions, time.Now)}
 			})
 		})
 	}
