@@ -3,7 +3,7 @@ package mototest
 import (
 	"bufio"
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +22,29 @@ const Variable = "TALLYSTREAM_MOTO"
 // ErrMissing says that there is no moto on this machine.
 var ErrMissing = errors.New("moto is missing: set " + Variable + " to what `bash .ci/moto` prints, or put moto_server into PATH")
 
+// ErrVersion says that moto is there in another version than the pinned one.
+var ErrVersion = errors.New("wrong version")
+
 // startTimeout bounds the start: importing moto takes seconds on a busy machine.
 const startTimeout = 90 * time.Second
 
-//go:embed serve.py
-var program string
+// program is what Python runs: the corrections of moto, and then its server.
+//
+//go:embed pinned.py kinesis.py dynamodb.py kms.py serve.py
+var program embed.FS
+
+// source puts the files of program into one.
+func source() (string, error) {
+	var b strings.Builder
+	for _, name := range []string{"pinned.py", "kinesis.py", "dynamodb.py", "kms.py", "serve.py"} {
+		text, err := program.ReadFile(name)
+		if err != nil {
+			return "", fmt.Errorf("starting moto: %w", err)
+		}
+		b.Write(text)
+	}
+	return b.String(), nil
+}
 
 // Server is a running moto.
 type Server struct {
@@ -42,8 +60,8 @@ type Server struct {
 // Options of Launch.
 type Options struct {
 	Moto string // moto_server or a Python; "" takes the environment variable or PATH
-	// Raw runs moto as it is, without serve.py's corrections of Kinesis. Its
-	// tests use it to show that each of them is still needed.
+	// Raw runs moto without our corrections. The tests show with it that each
+	// of them is still needed.
 	Raw bool
 }
 
@@ -54,7 +72,11 @@ func Launch(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-c", program}
+	text, err := source()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"-c", text}
 	if o.Raw {
 		args = append(args, "raw")
 	}
@@ -84,6 +106,10 @@ func Launch(ctx context.Context, o Options) (*Server, error) {
 	select {
 	case s.Endpoint = <-ready:
 	case <-ctx.Done():
+	}
+	if !strings.HasPrefix(s.Endpoint, "http://") && s.Endpoint != "" {
+		_ = s.Close() // it has ended by itself
+		return nil, fmt.Errorf("%w: %s at %s (`bash .ci/moto` installs it)", ErrVersion, s.Endpoint, python)
 	}
 	if s.Endpoint == "" {
 		err := errors.Join(s.Close(), ctx.Err())
@@ -127,10 +153,13 @@ func find(moto string) (string, error) {
 	defer f.Close()
 	line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadString('\n')
 	interpreter, ok := strings.CutPrefix(strings.TrimSpace(line), "#!")
-	if err != nil || !ok || strings.Contains(interpreter, " ") {
-		return "", fmt.Errorf("%s=%s: want moto_server, or a python that has moto", Variable, moto)
+	if err != nil || !ok {
+		return "", fmt.Errorf("%s: want moto_server, or a python that has moto", moto)
 	}
-	return interpreter, nil
+	if strings.HasPrefix(filepath.Base(interpreter), "python") {
+		return interpreter, nil
+	}
+	return filepath.Join(filepath.Dir(moto), "python3"), nil // a wrapper in shell has one beside it
 }
 
 // tail keeps the last few kilobytes that were written to it.
