@@ -45,8 +45,8 @@ func (w *writer) prepare() error {
 		"BEGIN IMMEDIATE": &w.begin,
 		"COMMIT":          &w.commit,
 		"ROLLBACK":        &w.rollback,
-		`UPDATE head SET checkpoint = ?, size = ?, epoch = ?
-			WHERE partition = ? AND checkpoint = ? AND size = ? AND epoch = ?`: &w.moveHead,
+		`UPDATE head SET checkpoint = ?, size = ?, epoch = ?, cursor = ?
+			WHERE partition = ? AND checkpoint = ? AND size = ? AND epoch = ? AND cursor = ?`: &w.moveHead,
 		"INSERT INTO entry(at, partition, seq, kind, hold, unit, revision, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)": &w.addEntry,
 		"UPDATE county SET tally = ? WHERE number = ?":                                                              &w.putCounty,
 	} {
@@ -116,10 +116,12 @@ func (l *SQLite) writeBatch(b *Batch) error {
 	s.BindInt64(1, int64(b.After.Checkpoint))
 	s.BindInt64(2, int64(b.After.Size))
 	s.BindInt64(3, int64(b.After.Epoch))
-	s.BindInt64(4, int64(b.Before.Partition))
-	s.BindInt64(5, int64(b.Before.Checkpoint))
-	s.BindInt64(6, int64(b.Before.Size))
-	s.BindInt64(7, int64(b.Before.Epoch))
+	s.BindText(4, b.After.Cursor)
+	s.BindInt64(5, int64(b.Before.Partition))
+	s.BindInt64(6, int64(b.Before.Checkpoint))
+	s.BindInt64(7, int64(b.Before.Size))
+	s.BindInt64(8, int64(b.Before.Epoch))
+	s.BindText(9, b.Before.Cursor)
 	if err := run(s); err != nil {
 		return fmt.Errorf("moving head: %w", err)
 	}

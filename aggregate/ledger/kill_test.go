@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // size once it is durable.
 func commitForever(path string) error {
 	e := ledgertest.Election(&testing.T{}, killShape)
-	l, err := ledger.OpenSQLite(path, e)
+	l, err := ledger.OpenSQLite(path, e, ledgertest.Stream{})
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,7 @@ func extend(e *schemas.Election, h ledger.Head, n int) ledger.Batch {
 			Partition: h.Partition, Seq: b.After.Size, Kind: schemas.EntryCounted,
 			Unit: e.Units[e.Counties[county].Units[0]].ID, Revision: schemas.Revision(b.After.Size), At: b.After.Checkpoint,
 		})
+		b.Records = append(b.Records, ledgertest.RecordAt(b.After.Checkpoint))
 	}
 	row := make([]int64, e.Counties[county].Cells)
 	for i := range row {
@@ -82,7 +83,7 @@ func TestAKilledWriterLosesNothingItCommitted(t *testing.T) {
 	e := ledgertest.Election(t, killShape)
 	for round := range 6 {
 		promised := runVictim(t, path, 5+7*round)
-		l, err := ledger.OpenSQLite(path, e)
+		l, err := ledger.OpenSQLite(path, e, ledgertest.Stream{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +141,7 @@ func checkCut(t *testing.T, e *schemas.Election, l *ledger.SQLite, promised uint
 		}
 	}()
 	seen := make([]uint64, len(v.Heads()))
-	err = v.Entries(t.Context(), nil, func(x schemas.Entry) error {
+	err = v.Entries(t.Context(), nil, func(x schemas.Entry, _ []byte) error {
 		if seen[x.Partition]++; x.Seq != seen[x.Partition] {
 			return fmt.Errorf("partition %d: seq %d, want %d", x.Partition, x.Seq, seen[x.Partition])
 		}
@@ -153,11 +154,11 @@ func checkCut(t *testing.T, e *schemas.Election, l *ledger.SQLite, promised uint
 		if h.Size < promised || h.Size != seen[p] || h.Size != v.Heads()[0].Size {
 			t.Errorf("partition %d: size %d with %d entries, promised %d", p, h.Size, seen[p], promised)
 		}
-		row, err := v.Tally(t.Context(), schemas.CountyIndex(p))
+		tallies, err := v.Tallies(t.Context(), []schemas.CountyIndex{schemas.CountyIndex(p)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range row {
+		for _, n := range tallies[0].Row {
 			if uint64(n) != h.Size {
 				t.Fatalf("partition %d: tally %d at size %d", p, n, h.Size)
 			}
@@ -177,7 +178,7 @@ func TestTwoProcessesMayCreateTheFile(t *testing.T) {
 	all := make(chan opened)
 	for range 8 {
 		go func() {
-			l, err := ledger.OpenSQLite(path, e)
+			l, err := ledger.OpenSQLite(path, e, ledgertest.Stream{})
 			all <- opened{l, err}
 		}()
 	}
@@ -199,7 +200,7 @@ func TestTwoProcessesMayCreateTheFile(t *testing.T) {
 func TestANewerFileIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	e := ledgertest.Election(t, killShape)
-	l, err := ledger.OpenSQLite(path, e)
+	l, err := ledger.OpenSQLite(path, e, ledgertest.Stream{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func TestANewerFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	ledger.SetFileVersion(t, path, 99)
-	if _, err := ledger.OpenSQLite(path, e); err == nil {
+	if _, err := ledger.OpenSQLite(path, e, ledgertest.Stream{}); err == nil {
 		t.Error("opened")
 	}
 }

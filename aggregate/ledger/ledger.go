@@ -8,6 +8,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -27,10 +28,12 @@ var ErrElection = errors.New("ledger belongs to another election definition")
 var ErrClosed = errors.New("ledger is closed")
 
 // Head is how far a partition has come: everything up to Checkpoint is in its
-// Size entries and in the tallies of its counties.
+// Size entries and in the tallies of its counties. Cursor says where in the
+// stream the checkpoint is, in the words of the stream's adapter.
 type Head struct {
 	Partition  schemas.Partition
 	Checkpoint schemas.Checkpoint
+	Cursor     string
 	Size       uint64
 	// Epoch counts the owners of the partition. An owner raises it with its
 	// first commit, so that no earlier owner can commit again.
@@ -45,11 +48,51 @@ type CountyTally struct {
 }
 
 // Batch is one partition's part of a micro-batch. Its entries are numbered
-// densely from Before.Size+1 to After.Size.
+// densely from Before.Size+1 to After.Size; Records are their exact bytes, in
+// the same order.
 type Batch struct {
 	Before, After Head
 	Entries       []schemas.Entry
+	Records       [][]byte
 	Tallies       []CountyTally
+}
+
+// Room is how much one partition's part of a micro-batch may hold.
+type Room struct {
+	Entries int
+	Bytes   int // of records
+}
+
+// Tally is a county's row as the ledger has it.
+type Tally struct {
+	Row []int64
+	// Size is that of the partition as of which the row stands: no later entry
+	// up to the ledger's head changed it.
+	Size uint64
+}
+
+// View is a cut of the ledger: for each partition a head and everything up to
+// it. A View serves one goroutine. Close it soon.
+type View interface {
+	// Heads returns the head of every partition: Heads()[p] is p's.
+	Heads() []Head
+	// Entries calls fn with every entry behind after up to the cut, ordered by
+	// (partition, seq) and dense in each, with the record's exact bytes, which
+	// are valid until fn returns. after holds a size for each partition; nil is
+	// all zero. An error of fn ends the reading and is returned.
+	Entries(ctx context.Context, after []uint64, fn func(x schemas.Entry, record []byte) error) error
+	// Tallies returns the counties' rows. One whose Size is not above that of
+	// its partition's head stands so at the cut. If it is, the ledger has moved
+	// on: Follow, and read the entries in between.
+	Tallies(ctx context.Context, counties []schemas.CountyIndex) ([]Tally, error)
+	// Follow moves the cut of these partitions on to what the ledger holds now.
+	Follow(ctx context.Context, partitions []schemas.Partition) error
+	Close() error
+}
+
+// Records finds the exact bytes of a record of the stream.
+type Records interface {
+	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
 }
 
 // validate returns what of b no fold could have produced. It is a defect of
@@ -61,6 +104,8 @@ func (b *Batch) validate(e *schemas.Election) error {
 		return fmt.Errorf("batch of partition %d: bad partition", before.Partition)
 	case after.Checkpoint < before.Checkpoint || after.Epoch < before.Epoch:
 		return fmt.Errorf("batch of partition %d: goes back", before.Partition)
+	case len(b.Records) != len(b.Entries):
+		return fmt.Errorf("batch of partition %d: %d records for %d entries", before.Partition, len(b.Records), len(b.Entries))
 	case after.Size != before.Size+uint64(len(b.Entries)):
 		return fmt.Errorf("batch of partition %d: %d entries do not lead from size %d to %d", before.Partition, len(b.Entries), before.Size, after.Size)
 	}

@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	selectHeads  = "SELECT partition, checkpoint, size, epoch FROM head ORDER BY partition"
+	selectHeads  = "SELECT partition, checkpoint, size, epoch, cursor FROM head ORDER BY partition"
 	selectFolded = "SELECT coalesce(max(checkpoint), 0) FROM head"
 	selectTally  = "SELECT tally FROM county WHERE number = ?"
 	entryColumns = "SELECT partition, seq, kind, hold, unit, revision, digest, at FROM entry "
 	selectUnit   = entryColumns + "WHERE unit = ? ORDER BY at"
+	selectUnits  = entryColumns + "WHERE partition = ? AND unit <> '' ORDER BY seq"
 	selectAfter  = entryColumns + "WHERE partition = ? AND seq > ? ORDER BY seq"
 )
 
@@ -72,32 +73,44 @@ func (l *SQLite) EntriesOf(ctx context.Context, unit schemas.UnitID) (entries []
 	return entries, nil
 }
 
-// Submissions tells a submitter what became of each of a unit's submissions:
-// its entries, but that a counted one is superseded once a later one counts.
+// Units calls fn with every entry of the partitions that names a unit, those of
+// a unit in order.
+func (l *SQLite) Units(ctx context.Context, partitions []schemas.Partition, fn func(schemas.Entry) error) error {
+	return l.read(ctx, func(c *sqlite.Conn) error {
+		c.SetInterrupt(ctx.Done())
+		s, err := c.Prepare(selectUnits)
+		if err != nil {
+			return err
+		}
+		for _, p := range partitions {
+			s.BindInt64(1, int64(p))
+			if err := l.eachEntry(s, fn); err != nil {
+				return fmt.Errorf("reading units of partition %d: %w", p, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Record returns the exact bytes of an entry's record, from the stream.
+func (l *SQLite) Record(ctx context.Context, x schemas.Entry) ([]byte, error) {
+	if l.records == nil {
+		return nil, errNoRecords
+	}
+	record, err := l.records.Get(ctx, x.At)
+	if err != nil {
+		return nil, fmt.Errorf("reading the record of entry %d of partition %d: %w", x.Seq, x.Partition, err)
+	}
+	return record, nil
+}
+
+// Submissions tells a submitter what became of each of a unit's submissions.
 func (l *SQLite) Submissions(ctx context.Context, unit schemas.UnitID) ([]schemas.SubmissionState, error) {
 	entries, err := l.EntriesOf(ctx, unit)
 	if err != nil {
 		return nil, err
 	}
-	latest := schemas.Revision(0)
-	for i := range entries {
-		if entries[i].Kind == schemas.EntryCounted {
-			latest = entries[i].Revision
-		}
-	}
-	states := make([]schemas.SubmissionState, len(entries))
-	for i := range entries {
-		x := &entries[i]
-		s := schemas.SubmissionState{Unit: x.Unit, Revision: x.Revision, Digest: x.Digest, State: string(x.Kind)}
-		switch {
-		case x.Kind == schemas.EntryCounted && x.Revision < latest:
-			s.State = string(schemas.EntrySuperseded)
-		case x.Kind == schemas.EntryHeld:
-			s.Hold, s.Reason = x.Hold, x.Hold.Explanation()
-		}
-		states[i] = s
-	}
-	return states, nil
+	return States(entries), nil
 }
 
 func readHeads(c *sqlite.Conn) (heads []Head, err error) {
@@ -111,6 +124,7 @@ func readHeads(c *sqlite.Conn) (heads []Head, err error) {
 			Checkpoint: schemas.Checkpoint(s.ColumnInt64(1)),
 			Size:       uint64(s.ColumnInt64(2)),
 			Epoch:      schemas.Epoch(s.ColumnInt64(3)),
+			Cursor:     s.ColumnText(4),
 		})
 		return nil
 	})

@@ -13,7 +13,7 @@ import (
 )
 
 // fileVersion is the version of the tables, in PRAGMA user_version.
-const fileVersion = 1
+const fileVersion = 2
 
 // tables of the file. Identifiers are spelled out, so that a person with the
 // sqlite3 shell can read it.
@@ -23,7 +23,8 @@ CREATE TABLE head(
 	partition  INTEGER PRIMARY KEY,
 	checkpoint INTEGER NOT NULL,
 	size       INTEGER NOT NULL,
-	epoch      INTEGER NOT NULL
+	epoch      INTEGER NOT NULL,
+	cursor     TEXT NOT NULL    -- where the checkpoint is, for streams whose checkpoints are no places
 ) STRICT;
 CREATE TABLE entry(
 	at        INTEGER PRIMARY KEY, -- one entry a record of the stream, in its order
@@ -111,7 +112,7 @@ func createTables(c *sqlite.Conn, e *schemas.Election) error {
 		return fmt.Errorf("naming the election: %w", err)
 	}
 	for p := range e.Definition.Partitions {
-		if err := sqlitex.Execute(c, "INSERT INTO head VALUES (?, 0, 0, 0)", &sqlitex.ExecOptions{Args: []any{p}}); err != nil {
+		if err := sqlitex.Execute(c, "INSERT INTO head VALUES (?, 0, 0, 0, '')", &sqlitex.ExecOptions{Args: []any{p}}); err != nil {
 			return fmt.Errorf("creating head of partition %d: %w", p, err)
 		}
 	}

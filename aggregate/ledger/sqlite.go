@@ -31,6 +31,7 @@ const (
 // for concurrent use.
 type SQLite struct {
 	election *schemas.Election
+	records  Records // nil: opened without
 	path     string
 	pool     *sqlitex.Pool
 	closed   atomic.Bool
@@ -41,10 +42,20 @@ type SQLite struct {
 	row    []byte
 }
 
+// errNoRecords is a defect of the caller.
+var errNoRecords = errors.New("ledger was opened without the stream, where the records lie")
+
+// room of a micro-batch: one that is larger saves nothing more.
+var room = Room{Entries: 1000, Bytes: 64 << 20}
+
 // OpenSQLite opens the ledger of e at path and creates it if there is none.
-// ErrElection if the file belongs to another definition.
-func OpenSQLite(path string, e *schemas.Election) (*SQLite, error) {
+// ErrElection if the file belongs to another definition. The exact bytes stay in
+// the stream, where records finds them; nil if nobody will ask for them.
+func OpenSQLite(path string, e *schemas.Election, records Records) (*SQLite, error) {
 	l, err := openSQLite(path, e, pageSize)
+	if err == nil {
+		l.records = records
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening ledger %s: %w", path, err)
 	}
@@ -79,6 +90,9 @@ func pragmas(c *sqlite.Conn, all ...string) error {
 	}
 	return nil
 }
+
+// Room is how much a partition's part of a micro-batch may hold.
+func (l *SQLite) Room() Room { return room }
 
 // Close waits for a commit under way and for all Views to be closed.
 func (l *SQLite) Close() error {

@@ -10,18 +10,16 @@ import (
 	"tallystream/schemas"
 )
 
-// View reads one cut of the ledger: heads, entries and tallies that belong
-// together, whatever is committed meanwhile. It takes one of a few
-// connections and keeps the log from being reused, so close it soon. A View
-// serves one goroutine.
-type View struct {
+// sqliteView is one cut over all partitions, whatever is committed meanwhile.
+// It takes one of a few connections and keeps the log from being reused.
+type sqliteView struct {
 	ledger *SQLite
 	conn   *sqlite.Conn
 	heads  []Head
 }
 
 // View begins a consistent reading.
-func (l *SQLite) View(ctx context.Context) (*View, error) {
+func (l *SQLite) View(ctx context.Context) (View, error) {
 	if l.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -31,7 +29,7 @@ func (l *SQLite) View(ctx context.Context) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("waiting for a ledger reader: %w", err)
 	}
-	v := &View{ledger: l, conn: c}
+	v := &sqliteView{ledger: l, conn: c}
 	if err := v.begin(); err != nil {
 		l.pool.Put(c)
 		return nil, err
@@ -40,7 +38,7 @@ func (l *SQLite) View(ctx context.Context) (*View, error) {
 }
 
 // begin fixes the cut: SQLite takes its snapshot with the first read.
-func (v *View) begin() error {
+func (v *sqliteView) begin() error {
 	if err := sqlitex.ExecuteTransient(v.conn, "BEGIN", nil); err != nil {
 		return fmt.Errorf("beginning ledger view: %w", err)
 	}
@@ -53,18 +51,17 @@ func (v *View) begin() error {
 	return nil
 }
 
-func (v *View) end() error {
+func (v *sqliteView) end() error {
 	v.conn.SetInterrupt(nil) // must run even if the context is done
 	return sqlitex.ExecuteTransient(v.conn, "ROLLBACK", nil)
 }
 
-// Heads returns the head of every partition, in order: Heads()[p] is p's.
-func (v *View) Heads() []Head { return v.heads }
+func (v *sqliteView) Heads() []Head { return v.heads }
 
-// Entries calls fn with every entry behind after, ordered by (partition,
-// seq) and dense in each. after holds a size for each partition; nil is all
-// zero. An error of fn ends the reading and is returned.
-func (v *View) Entries(ctx context.Context, after []uint64, fn func(schemas.Entry) error) error {
+func (v *sqliteView) Entries(ctx context.Context, after []uint64, fn func(schemas.Entry, []byte) error) error {
+	if v.ledger.records == nil {
+		return errNoRecords
+	}
 	v.conn.SetInterrupt(ctx.Done())
 	s, err := v.conn.Prepare(selectAfter)
 	if err != nil {
@@ -80,21 +77,44 @@ func (v *View) Entries(ctx context.Context, after []uint64, fn func(schemas.Entr
 		}
 		s.BindInt64(1, int64(p))
 		s.BindInt64(2, int64(from))
-		if err := v.ledger.eachEntry(s, fn); err != nil {
+		err := v.ledger.eachEntry(s, func(x schemas.Entry) error {
+			record, err := v.ledger.Record(ctx, x)
+			if err != nil {
+				return err
+			}
+			return fn(x, record)
+		})
+		if err != nil {
 			return fmt.Errorf("reading ledger entries of partition %d: %w", p, err)
 		}
 	}
 	return nil
 }
 
-// Tally returns a county's row at the cut.
-func (v *View) Tally(ctx context.Context, county schemas.CountyIndex) ([]int64, error) {
+func (v *sqliteView) Tallies(ctx context.Context, counties []schemas.CountyIndex) ([]Tally, error) {
 	v.conn.SetInterrupt(ctx.Done())
-	return v.ledger.readTally(v.conn, county)
+	out := make([]Tally, len(counties))
+	for i, c := range counties {
+		row, err := v.ledger.readTally(v.conn, c)
+		if err != nil {
+			return nil, err
+		}
+		// The cut is one over everything: what it shows stands as of its heads.
+		out[i] = Tally{Row: row, Size: v.heads[v.ledger.election.Counties[c].Partition].Size}
+	}
+	return out, nil
+}
+
+// Follow takes a new cut, of all partitions.
+func (v *sqliteView) Follow(_ context.Context, _ []schemas.Partition) error {
+	if err := v.end(); err != nil {
+		return fmt.Errorf("moving ledger view: %w", err)
+	}
+	return v.begin()
 }
 
 // Close ends the reading.
-func (v *View) Close() error {
+func (v *sqliteView) Close() error {
 	if v.conn == nil {
 		return nil
 	}

@@ -3,9 +3,11 @@
 package ledgertest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -18,29 +20,46 @@ import (
 // Ledger is what the suite asks of an adapter.
 type Ledger interface {
 	Heads(ctx context.Context) ([]ledger.Head, error)
-	Folded(ctx context.Context) (schemas.Checkpoint, error)
-	Commit(ctx context.Context, batches []ledger.Batch) error
-	Tally(ctx context.Context, county schemas.CountyIndex) ([]int64, error)
+	View(ctx context.Context) (ledger.View, error)
+	Units(ctx context.Context, partitions []schemas.Partition, fn func(schemas.Entry) error) error
 	EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error)
+	Record(ctx context.Context, x schemas.Entry) ([]byte, error)
 	Submissions(ctx context.Context, unit schemas.UnitID) ([]schemas.SubmissionState, error)
-	View(ctx context.Context) (*ledger.View, error)
+	// Commit writes each batch whole or not at all.
+	Commit(ctx context.Context, batches []ledger.Batch) error
+	Room() ledger.Room
 	Close() error
 }
 
 // Open opens the ledger of e; each time the same one, as another process
-// would. The test closes what it opened.
+// would. Records lie in Stream. The test closes what it opened.
 type Open func(e *schemas.Election) (Ledger, error)
+
+// Stream is where an adapter that keeps no records of its own finds those of
+// the suite: at each checkpoint its own bytes.
+type Stream struct{}
+
+// Get returns the record at a checkpoint.
+func (Stream) Get(_ context.Context, at schemas.Checkpoint) ([]byte, error) { return RecordAt(at), nil }
+
+// RecordAt is the record at a checkpoint.
+func RecordAt(at schemas.Checkpoint) []byte {
+	return fmt.Appendf(nil, "the record at %d, which %s", at, strings.Repeat("goes on, ", int(at%40)))
+}
 
 // Run runs the suite. fresh is called once for each test, for an empty store.
 func Run(t *testing.T, fresh func(t *testing.T) Open) {
 	for name, test := range map[string]func(*fixture){
 		"AnEmptyLedgerHasEveryHeadAndZeroTallies": testEmpty,
 		"ACommitChangesEverythingAtOnce":          testCommit,
-		"AFailingBatchLeavesNothingOfAny":         testAtomicity,
+		"AStaleBatchLeavesNothing":                testAtomicity,
 		"OnlyTheHeadThatWasReadMayMove":           testConditions,
 		"ABatchThatNoFoldProducesIsRefused":       testNonsense,
 		"ManyWritersLoseNothingAndDoubleNothing":  testWriters,
-		"AViewStaysOneCutWhileOthersWrite":        testView,
+		"AViewIsACutWhileOthersWrite":             testView,
+		"AUnitsEntriesAreFoundByPartition":        testUnits,
+		"RecordsComeBackExactly":                  testRecords,
+		"AFullBatchFits":                          testRoom,
 		"EntriesComeDenseAndInOrder":              testOrder,
 		"AUnitsSubmissionsTellWhatBecameOfThem":   testSubmissions,
 		"WhatWasCommittedIsThereAfterReopening":   testReopen,
@@ -107,8 +126,17 @@ func (f *fixture) next(head ledger.Head, county schemas.CountyIndex, at schemas.
 			Digest: schemas.DigestOf(fmt.Append(nil, head.Partition, b.After.Size)), At: b.After.Checkpoint,
 		})
 	}
+	b.After.Cursor = fmt.Sprintf("shard-1/%d", b.After.Checkpoint)
+	b.Records = records(b.Entries)
 	b.Tallies = []ledger.CountyTally{{County: county, Row: f.row(county, int64(b.After.Size))}}
 	return b
+}
+
+func records(entries []schemas.Entry) (out [][]byte) {
+	for i := range entries {
+		out = append(out, RecordAt(entries[i].At))
+	}
+	return out
 }
 
 func (f *fixture) row(county schemas.CountyIndex, n int64) []int64 {
@@ -119,20 +147,43 @@ func (f *fixture) row(county schemas.CountyIndex, n int64) []int64 {
 	return row
 }
 
-func (f *fixture) wantTally(l interface {
-	Tally(context.Context, schemas.CountyIndex) ([]int64, error)
-}, county schemas.CountyIndex, n int64) {
+func (f *fixture) view() ledger.View {
 	f.Helper()
-	got, err := l.Tally(f.Context(), county)
+	v, err := f.l.View(f.Context())
 	f.must(err)
-	if diff := cmp.Diff(f.row(county, n), got); diff != "" {
+	f.Cleanup(func() {
+		if err := v.Close(); err != nil {
+			f.Error(err)
+		}
+	})
+	return v
+}
+
+func (f *fixture) tally(v ledger.View, county schemas.CountyIndex) ledger.Tally {
+	f.Helper()
+	got, err := v.Tallies(f.Context(), []schemas.CountyIndex{county})
+	f.must(err)
+	return got[0]
+}
+
+// wantTally checks that the county's row is the one of that size.
+func (f *fixture) wantTally(county schemas.CountyIndex, n int64) {
+	f.Helper()
+	v, err := f.l.View(f.Context())
+	f.must(err)
+	defer func() { f.must(v.Close()) }()
+	if diff := cmp.Diff(f.row(county, n), f.tally(v, county).Row); diff != "" {
 		f.Errorf("tally of county %d (-want +got):\n%s", county, diff)
 	}
 }
 
-func (f *fixture) entries(v *ledger.View, after []uint64) (out []schemas.Entry) {
+// entries reads a view and checks that every record is its entry's.
+func (f *fixture) entries(v ledger.View, after []uint64) (out []schemas.Entry) {
 	f.Helper()
-	f.must(v.Entries(f.Context(), after, func(x schemas.Entry) error {
+	f.must(v.Entries(f.Context(), after, func(x schemas.Entry, record []byte) error {
+		if !bytes.Equal(record, RecordAt(x.At)) {
+			f.Errorf("entry %d of partition %d came with the record %q", x.Seq, x.Partition, record)
+		}
 		out = append(out, x)
 		return nil
 	}))
@@ -142,9 +193,7 @@ func (f *fixture) entries(v *ledger.View, after []uint64) (out []schemas.Entry) 
 // wantNothing checks that the ledger is as new.
 func (f *fixture) wantNothing() {
 	f.Helper()
-	v, err := f.l.View(f.Context())
-	f.must(err)
-	defer func() { f.must(v.Close()) }()
+	v := f.view()
 	for p, h := range v.Heads() {
 		if h != (ledger.Head{Partition: schemas.Partition(p)}) {
 			f.Errorf("head %+v, want a new one", h)
@@ -154,7 +203,7 @@ func (f *fixture) wantNothing() {
 		f.Errorf("entries %+v, want none", got)
 	}
 	for c := range f.e.Counties {
-		f.wantTally(v, schemas.CountyIndex(c), 0)
+		f.wantTally(schemas.CountyIndex(c), 0)
 	}
 }
 
@@ -181,12 +230,9 @@ func testCommit(f *fixture) {
 	if diff := cmp.Diff([]ledger.Head{a.After, b.After, quiet.After}, heads); diff != "" {
 		f.Errorf("heads (-want +got):\n%s", diff)
 	}
-	if at, err := f.l.Folded(f.Context()); err != nil || at != 20 {
-		f.Errorf("folded up to %d, %v; want 20", at, err)
-	}
-	f.wantTally(f.l, 0, 3)
-	f.wantTally(f.l, 1, 2)
-	f.wantTally(f.l, 3, 0)
+	f.wantTally(0, 3)
+	f.wantTally(1, 2)
+	f.wantTally(3, 0)
 	got, err := f.l.EntriesOf(f.Context(), a.Entries[1].Unit)
 	f.must(err)
 	if diff := cmp.Diff(a.Entries[1:2], got); diff != "" {
@@ -195,22 +241,16 @@ func testCommit(f *fixture) {
 }
 
 func testAtomicity(f *fixture) {
-	good := f.next(f.head(0), 0, 1, 2)
 	stale := f.next(f.head(1), 1, 3, 2)
 	stale.Before.Size, stale.After.Size = 7, 9
 	stale.Entries[0].Seq, stale.Entries[1].Seq = 8, 9
-	if err := f.l.Commit(f.Context(), []ledger.Batch{good, stale}); !errors.Is(err, ledger.ErrConflict) {
+	if err := f.l.Commit(f.Context(), []ledger.Batch{stale}); !errors.Is(err, ledger.ErrConflict) {
 		f.Errorf("commit: %v, want ErrConflict", err)
 	}
 	f.wantNothing()
-	// A position that has an entry already fails in the middle of a batch.
-	double := f.next(f.head(1), 1, 2, 2)
-	if err := f.l.Commit(f.Context(), []ledger.Batch{good, double}); err == nil || errors.Is(err, ledger.ErrConflict) {
-		f.Errorf("commit: %v, want an error that is no conflict", err)
-	}
-	f.wantNothing()
+	good := f.next(f.head(1), 1, 1, 2)
 	f.must(f.l.Commit(f.Context(), []ledger.Batch{good}))
-	f.wantTally(f.l, 0, 2)
+	f.wantTally(1, 2)
 }
 
 func testConditions(f *fixture) {
@@ -221,6 +261,7 @@ func testConditions(f *fixture) {
 		"checkpoint": func(h *ledger.Head) { h.Checkpoint-- },
 		"size":       func(h *ledger.Head) { h.Size++ },
 		"epoch":      func(h *ledger.Head) { h.Epoch-- },
+		"cursor":     func(h *ledger.Head) { h.Cursor = "shard-2/5" },
 		"all":        func(h *ledger.Head) { *h = ledger.Head{} },
 	} {
 		before := first.After
@@ -238,6 +279,7 @@ func testConditions(f *fixture) {
 
 func testNonsense(f *fixture) {
 	for name, spoil := range map[string]func(*ledger.Batch){
+		"a record is missing":    func(b *ledger.Batch) { b.Records = b.Records[1:] },
 		"a gap in seq":           func(b *ledger.Batch) { b.Entries[1].Seq++ },
 		"size without entries":   func(b *ledger.Batch) { b.After.Size++ },
 		"checkpoint goes back":   func(b *ledger.Batch) { b.Before.Checkpoint = 99 },
@@ -290,7 +332,7 @@ func testWriters(f *fixture) {
 	if got := f.head(0).Size; got != writers*commits {
 		f.Errorf("size %d, want %d", got, writers*commits)
 	}
-	f.wantTally(f.l, 0, writers*commits)
+	f.wantTally(0, writers*commits)
 	f.wantDense()
 }
 
@@ -325,25 +367,24 @@ func (f *fixture) wantDense() {
 	}
 }
 
-// testView reads while another handle writes; whatever cut a View has, its
-// heads, entries and tallies belong together.
+// testView reads while another handle writes: what a cut says belongs together,
+// or can be followed to where it does.
 func testView(f *fixture) {
 	writer := f.opened()
 	const commits = 30
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		at := schemas.Checkpoint(0)
 		var heads [2]ledger.Head
 		heads[1].Partition = 1
-		for range commits {
-			a := f.next(heads[0], 0, at+1, 2)
-			b := f.next(heads[1], 1, at+3, 1)
+		for at := schemas.Checkpoint(1); at < 4*commits; at += 4 {
+			a := f.next(heads[0], 0, at, 2)
+			b := f.next(heads[1], 1, at+2, 1)
 			if err := writer.Commit(f.Context(), []ledger.Batch{a, b}); err != nil {
 				f.Error(err)
 				return
 			}
-			heads[0], heads[1], at = a.After, b.After, at+3
+			heads[0], heads[1] = a.After, b.After
 		}
 	}()
 	for writing := true; writing; {
@@ -354,17 +395,89 @@ func testView(f *fixture) {
 		}
 		v, err := f.l.View(f.Context())
 		f.must(err)
-		heads := v.Heads()
-		if heads[0].Size != 2*heads[1].Size {
-			f.Errorf("sizes %d and %d were never committed together", heads[0].Size, heads[1].Size)
+		for p := range schemas.Partition(2) {
+			f.wantCut(v, p)
 		}
-		if n := len(f.entries(v, nil)); uint64(n) != heads[0].Size+heads[1].Size {
-			f.Errorf("%d entries, heads say %d", n, heads[0].Size+heads[1].Size)
-		}
-		f.wantTally(v, 0, int64(heads[0].Size))
-		f.wantTally(v, 1, int64(heads[1].Size))
 		f.must(v.Close())
 		f.must(v.Close()) // twice is fine
+	}
+}
+
+// wantCut follows partition p, whose every batch changes its county, until the
+// county's row is of the cut.
+func (f *fixture) wantCut(v ledger.View, p schemas.Partition) {
+	f.Helper()
+	read := make([]uint64, 3)
+	for {
+		for _, x := range f.entries(v, read) {
+			if read[x.Partition]++; x.Seq != read[x.Partition] {
+				f.Fatalf("partition %d: seq %d, want %d", x.Partition, x.Seq, read[x.Partition])
+			}
+		}
+		head := v.Heads()[p]
+		if read[p] != head.Size {
+			f.Fatalf("partition %d: %d entries, its head says %d", p, read[p], head.Size)
+		}
+		t := f.tally(v, schemas.CountyIndex(p))
+		if diff := cmp.Diff(f.row(schemas.CountyIndex(p), int64(t.Size)), t.Row); diff != "" {
+			f.Fatalf("tally as of %d (-want +got):\n%s", t.Size, diff)
+		}
+		if t.Size <= head.Size {
+			if t.Size != head.Size {
+				f.Fatalf("partition %d: the tally is of %d, the head of %d", p, t.Size, head.Size)
+			}
+			return
+		}
+		f.must(v.Follow(f.Context(), []schemas.Partition{p}))
+		if now := v.Heads()[p].Size; now < t.Size {
+			f.Fatalf("partition %d: followed to %d, the tally is of %d", p, now, t.Size)
+		}
+	}
+}
+
+func testUnits(f *fixture) {
+	for p := range schemas.Partition(3) {
+		b := f.next(f.head(p), schemas.CountyIndex(p), schemas.Checkpoint(100*p+1), 7)
+		b.Entries[3].Unit, b.Entries[3].Kind, b.Entries[3].Hold = "", schemas.EntryHeld, schemas.HoldPoison
+		f.must(f.l.Commit(f.Context(), []ledger.Batch{b}))
+	}
+	got := map[schemas.UnitID][]schemas.Entry{}
+	f.must(f.l.Units(f.Context(), []schemas.Partition{0, 2}, func(x schemas.Entry) error {
+		got[x.Unit] = append(got[x.Unit], x)
+		return nil
+	}))
+	want := map[schemas.UnitID][]schemas.Entry{}
+	for _, x := range f.entries(f.view(), nil) {
+		if x.Unit != "" && x.Partition != 1 {
+			want[x.Unit] = append(want[x.Unit], x)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		f.Errorf("entries by unit (-want +got):\n%s", diff)
+	}
+}
+
+func testRecords(f *fixture) {
+	b := f.next(f.head(0), 0, 1, 5)
+	f.must(f.l.Commit(f.Context(), []ledger.Batch{b}))
+	for _, x := range b.Entries {
+		got, err := f.l.Record(f.Context(), x)
+		f.must(err)
+		if !bytes.Equal(got, RecordAt(x.At)) {
+			f.Errorf("record of entry %d is %q", x.Seq, got)
+		}
+	}
+}
+
+func testRoom(f *fixture) {
+	room := f.l.Room()
+	if room.Entries < 1 || room.Bytes < 64<<10 {
+		f.Fatalf("room for %+v, want at least one submission", room)
+	}
+	b := f.next(f.head(0), 0, 1, room.Entries)
+	f.must(f.l.Commit(f.Context(), []ledger.Batch{b}))
+	if n := len(f.entries(f.view(), nil)); n != room.Entries {
+		f.Errorf("%d entries, want %d", n, room.Entries)
 	}
 }
 
@@ -380,9 +493,7 @@ func testOrder(f *fixture) {
 			at += 2
 		}
 	}
-	v, err := f.l.View(f.Context())
-	f.must(err)
-	defer func() { f.must(v.Close()) }()
+	v := f.view()
 	for _, after := range [][]uint64{nil, {0, 0, 0}, {2, 0, 6}, {6, 6, 5}, {6, 6, 6}, {1}} {
 		var all []schemas.Entry
 		for p := range want {
@@ -397,7 +508,7 @@ func testOrder(f *fixture) {
 		}
 	}
 	stop := errors.New("enough")
-	if err := v.Entries(f.Context(), nil, func(schemas.Entry) error { return stop }); !errors.Is(err, stop) {
+	if err := v.Entries(f.Context(), nil, func(schemas.Entry, []byte) error { return stop }); !errors.Is(err, stop) {
 		f.Errorf("error %v, want the function's own", err)
 	}
 }
@@ -446,7 +557,7 @@ func testReopen(f *fixture) {
 	if got := f.head(2); got != b.After {
 		f.Errorf("head %+v, want %+v", got, b.After)
 	}
-	f.wantTally(f.l, 2, 3)
+	f.wantTally(2, 3)
 	f.wantDense()
 }
 
