@@ -108,7 +108,7 @@ func (versionCommand) Run(*slog.Logger) error {
 }
 
 func openLedger(path string, e *schemas.Election) (ingest.Ledger, error) {
-	return ledger.OpenSQLite(path, e)
+	return ledger.OpenSQLite(path, e, nil) // states need no bytes
 }
 
 func connect(url string, election schemas.ElectionID) (service.Hints, error) {

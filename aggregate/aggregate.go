@@ -12,8 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	"tallystream/aggregate/ledger"
@@ -29,100 +29,111 @@ const (
 	// DefaultFull is the number of records from which a larger transaction
 	// saves little more.
 	DefaultFull = 1000
+	// DefaultTendEvery is how often shards and leases are looked after.
+	DefaultTendEvery = time.Second
 )
-
-const (
-	// calm is the number of records that a gap gathers on a busy night. Each
-	// as many more stretch the gap once, up to maxStretch: whoever sends so
-	// much is catching up, and larger transactions cost less a record.
-	calm       = 100
-	maxStretch = 3
-	// carry is how far the head of a quiet partition may fall behind, in
-	// records, before a commit takes it along: what a restart reads again.
-	carry = 4096
-	// drainTimeout bounds the last commit after the context is done.
-	drainTimeout = 10 * time.Second
-	// Waiting after errors doubles from minBackoff to maxBackoff.
-	minBackoff = 50 * time.Millisecond
-	maxBackoff = 5 * time.Second
-)
-
-// Source is the stream. All partitions share one order of checkpoints.
-type Source interface {
-	Read(ctx context.Context, after schemas.Checkpoint, max int) ([]stream.Record, error)
-	// Wait returns when there may be something behind after.
-	Wait(ctx context.Context, after schemas.Checkpoint) error
-	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
-	Last() schemas.Checkpoint
-}
 
 // Ledger is where entries, tallies and heads change together or not at all.
 type Ledger interface {
-	View(ctx context.Context) (*ledger.View, error)
+	Heads(ctx context.Context) ([]ledger.Head, error)
+	View(ctx context.Context) (ledger.View, error)
+	// Units calls fn with every entry of the partitions that names a unit, those
+	// of a unit in order.
+	Units(ctx context.Context, partitions []schemas.Partition, fn func(schemas.Entry) error) error
 	EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error)
-	// Commit writes all batches if every head is still the one read, and
-	// nothing otherwise.
+	Record(ctx context.Context, x schemas.Entry) ([]byte, error)
+	// Commit writes each batch if its head is still the one read, whole or not
+	// at all. After an error some may have been written.
 	Commit(ctx context.Context, batches []ledger.Batch) error
+	Room() ledger.Room
+}
+
+// Leases choose who works on which shard. They do not guard what is written:
+// the ledger's condition on heads does.
+type Leases interface {
+	// Tick renews, takes and gives up, and returns which of the wanted are held.
+	Tick(ctx context.Context, wanted []string) (held []string, err error)
+	// Release hands leases over.
+	Release(ctx context.Context, names ...string) error
 }
 
 // Config of an Aggregator. Election, Source, Ledger, Metrics and Logger must
 // be set.
 type Config struct {
 	Election *schemas.Election
-	Source   Source
+	Source   stream.Source
 	Ledger   Ledger
-	// OnCommit is called after each transaction, by the folding goroutine: it
-	// must not block. May be nil.
+	// Leases share the shards between processes; nil: this one works on all.
+	Leases Leases
+	// OnCommit is called after each transaction, by a folding goroutine: it must
+	// not block. May be nil.
 	OnCommit func()
 	Metrics  *Metrics
 	Logger   *slog.Logger
-	// Gap is the least time between two transactions; 0 is DefaultGap. One
-	// that is full does not wait.
+	Now      func() time.Time // nil: time.Now
+	// Gap is the least time between two transactions of a shard; 0 is
+	// DefaultGap. One that is full does not wait.
 	Gap time.Duration
 	// Full is the number of records that fill a transaction; 0 is DefaultFull.
 	Full int
+	// TendEvery is how often shards and leases are looked after; 0 is
+	// DefaultTendEvery.
+	TendEvery time.Duration
 }
 
-// Aggregator folds all partitions of a stream.
-type Aggregator struct {
-	cfg        Config
-	checkpoint atomic.Uint64 // everything up to here is in the ledger
-	failure    atomic.Pointer[error]
-	lag        lag
+func (c *Config) setDefaults() error {
+	if c.Election == nil || c.Source == nil || c.Ledger == nil || c.Metrics == nil || c.Logger == nil {
+		return errors.New("aggregate: election, source, ledger, metrics and logger must be set")
+	}
+	if c.Gap == 0 {
+		c.Gap = DefaultGap
+	}
+	if c.Full == 0 {
+		c.Full = DefaultFull
+	}
+	if c.TendEvery == 0 {
+		c.TendEvery = DefaultTendEvery
+	}
+	if c.OnCommit == nil {
+		c.OnCommit = func() {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}
 
-	// The rest belongs to Run's goroutine, and is void after an error.
-	memory     *memory
-	partitions []partition
-	position   schemas.Checkpoint // everything up to here is folded
-	batches    []ledger.Batch
-	tally      batchTally
-	last       time.Time // of the last commit
-	backoff    time.Duration
+// Aggregator folds the shards that this process holds, each with a worker of
+// its own.
+type Aggregator struct {
+	cfg  Config
+	book *book
+	// tended wakes Run when a worker has ended.
+	tended chan struct{}
+
+	mu      sync.Mutex
+	workers map[string]*running // by shard; guarded by mu
+	failure error               // of looking after shards and leases; guarded by mu
+}
+
+// running is a worker with the goroutine that runs it.
+type running struct {
+	*Worker
+	stop context.CancelFunc
+	done chan struct{} // closed when the goroutine has ended
 }
 
 // New checks the configuration. Nothing is read before Run.
 func New(cfg Config) (*Aggregator, error) {
-	if cfg.Election == nil || cfg.Source == nil || cfg.Ledger == nil || cfg.Metrics == nil || cfg.Logger == nil {
-		return nil, errors.New("aggregate: election, source, ledger, metrics and logger must be set")
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
 	}
-	if cfg.Gap == 0 {
-		cfg.Gap = DefaultGap
+	a := &Aggregator{
+		cfg: cfg, book: newBook(cfg.Election), tended: make(chan struct{}, 1),
+		workers: map[string]*running{}, failure: errNotLoaded,
 	}
-	if cfg.Full == 0 {
-		cfg.Full = DefaultFull
-	}
-	if cfg.OnCommit == nil {
-		cfg.OnCommit = func() {}
-	}
-	a := &Aggregator{cfg: cfg}
-	a.failure.Store(&errNotLoaded)
 	cfg.Metrics.watch(a)
 	return a, nil
-}
-
-// Checkpoint is a position up to which the whole stream is in the ledger.
-func (a *Aggregator) Checkpoint() schemas.Checkpoint {
-	return schemas.Checkpoint(a.checkpoint.Load())
 }
 
 var errNotLoaded = errors.New("ledger is not loaded yet")
@@ -130,211 +141,190 @@ var errNotLoaded = errors.New("ledger is not loaded yet")
 // Ready returns why the aggregator does not fold: it has not started, or it
 // failed and has not committed since.
 func (a *Aggregator) Ready() error {
-	if err := a.failure.Load(); err != nil {
-		return *err
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failure != nil {
+		return a.failure
+	}
+	for _, w := range a.workers {
+		if err := w.Ready(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// Checkpoint is, for a stream with one order, a position up to which all of it
+// is in the ledger.
+func (a *Aggregator) Checkpoint() (at schemas.Checkpoint) {
+	a.each(func(w *Worker) { at = max(at, schemas.Checkpoint(w.checkpoint.Load())) })
+	return at
+}
+
+// each calls fn with every worker.
+func (a *Aggregator) each(fn func(*Worker)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.workers {
+		fn(w.Worker)
+	}
 }
 
 // Run folds until ctx is done, and then commits what is at hand. Errors of the
 // stores do not end it: it logs them, waits, and starts again from the ledger.
 func (a *Aggregator) Run(ctx context.Context) error {
+	defer a.handOver(ctx)
+	tick := time.NewTicker(a.cfg.TendEvery)
+	defer tick.Stop()
 	for ctx.Err() == nil {
-		err := a.follow(ctx)
+		err := a.tend(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		a.failure.Store(&err)
+		a.report(ctx, err)
+		select {
+		case <-tick.C:
+		case <-a.tended:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+func (a *Aggregator) report(ctx context.Context, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failure = err
+	if err != nil {
 		a.cfg.Metrics.restarts.WithLabelValues(restartReason(err)).Inc()
-		a.cfg.Logger.WarnContext(ctx, "aggregation starts again from the ledger", "err", err, "checkpoint", a.Checkpoint())
-		a.pause(ctx)
+		a.cfg.Logger.WarnContext(ctx, "looking after shards failed, trying again", "err", err)
+	}
+}
+
+// tend makes the workers those of the shards that can be read and are held.
+func (a *Aggregator) tend(ctx context.Context) error {
+	heads, err := a.cfg.Ledger.Heads(ctx)
+	if err != nil {
+		return fmt.Errorf("reading heads: %w", err)
+	}
+	shards, err := a.cfg.Source.Shards(ctx, positions(heads))
+	if err != nil {
+		return fmt.Errorf("listing shards: %w", err)
+	}
+	held, err := a.hold(ctx, shards)
+	if err != nil {
+		// Workers go on: what they write is guarded, whoever holds the lease.
+		return fmt.Errorf("renewing leases: %w", err)
+	}
+	a.stopOthers(held)
+	for _, s := range shards {
+		if slices.Contains(held, s.ID) {
+			a.work(ctx, s)
+		}
 	}
 	return nil
 }
 
-func restartReason(err error) string {
-	if errors.Is(err, ledger.ErrConflict) {
-		return "conflict"
+func (a *Aggregator) hold(ctx context.Context, shards []stream.Shard) ([]string, error) {
+	wanted := make([]string, len(shards))
+	for i := range shards {
+		wanted[i] = shards[i].ID
 	}
-	return "error"
+	if a.cfg.Leases == nil {
+		return wanted, nil
+	}
+	return a.cfg.Leases.Tick(ctx, wanted)
 }
 
-// pause waits after an error: longer each time without a commit between, and
-// with jitter, so that two processes that conflict do not meet again.
-func (a *Aggregator) pause(ctx context.Context) {
-	a.backoff = min(max(2*a.backoff, minBackoff), maxBackoff)
-	a.rest(ctx, a.backoff/2+rand.N(a.backoff/2))
+// stopOthers ends the workers whose shards are not among those held, and forgets
+// those that have ended.
+func (a *Aggregator) stopOthers(held []string) {
+	a.mu.Lock()
+	var ending []*running
+	for id, w := range a.workers {
+		if w.ended() || !slices.Contains(held, id) {
+			delete(a.workers, id)
+			ending = append(ending, w)
+		}
+	}
+	a.mu.Unlock()
+	for _, w := range ending {
+		w.stop()
+		<-w.done
+	}
 }
 
-// rest waits for d or until ctx is done.
-func (a *Aggregator) rest(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
+func (w *running) ended() bool {
 	select {
-	case <-t.C:
-	case <-ctx.Done():
+	case <-w.done:
+		return true
+	default:
+		return false
 	}
 }
 
-// follow loads the ledger and folds what comes, until an error or until ctx is
-// done and what was at hand is committed.
-func (a *Aggregator) follow(ctx context.Context) error {
-	if err := a.load(ctx); err != nil {
-		return fmt.Errorf("loading ledger: %w", err)
+// work begins to work on a shard, unless that goes on already.
+func (a *Aggregator) work(ctx context.Context, s stream.Shard) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.workers[s.ID] != nil {
+		return
 	}
-	for {
-		err := a.step(ctx)
-		if ctx.Err() != nil {
-			// Whatever the error was: what is at hand is whole up to the last
-			// record folded, and the ledger refuses it if it is stale.
-			a.drain(ctx)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+	ctx, stop := context.WithCancel(ctx)
+	w := &running{Worker: newWorker(&a.cfg, a.book, s), stop: stop, done: make(chan struct{})}
+	a.workers[s.ID] = w
+	go func() {
+		defer func() {
+			close(w.done)
+			select {
+			case a.tended <- struct{}{}:
+			default: // told already
+			}
+		}()
+		w.run(ctx)
+	}()
 }
 
-// step makes one micro-batch.
-func (a *Aggregator) step(ctx context.Context) error {
-	if err := a.cfg.Source.Wait(ctx, a.position); err != nil {
-		return fmt.Errorf("waiting for the stream: %w", err)
+// handOver ends all workers, whose last batches are then in the ledger, and
+// lets go of the leases.
+func (a *Aggregator) handOver(ctx context.Context) {
+	a.mu.Lock()
+	var ids []string
+	for id, w := range a.workers {
+		ids = append(ids, id)
+		w.stop()
 	}
-	if err := a.gather(ctx); err != nil {
-		return err
+	a.mu.Unlock()
+	a.mu.Lock()
+	workers := a.workers
+	a.mu.Unlock()
+	for _, w := range workers {
+		<-w.done
 	}
-	return a.commit(context.WithoutCancel(ctx), false)
-}
-
-func (a *Aggregator) load(ctx context.Context) error {
-	start := time.Now()
-	a.memory = &memory{election: a.cfg.Election, history: stores{a.cfg.Ledger, a.cfg.Source}, metrics: a.cfg.Metrics, onPoison: a.onPoison}
-	partitions, err := a.memory.load(ctx, a.cfg.Ledger)
-	if err != nil {
-		return err
+	if a.cfg.Leases == nil || len(ids) == 0 {
+		return
 	}
-	a.partitions, a.tally = partitions, batchTally{}
-	a.position = position(partitions)
-	if errors.Is(a.Ready(), errNotLoaded) || a.cfg.Source.Last() <= a.position {
-		a.failure.Store(nil) // otherwise the next commit says whether it works again
-	}
-	a.checkpoint.Store(max(a.checkpoint.Load(), uint64(a.position)))
-	a.lag.sample(a.cfg.Source.Last(), time.Now())
-	took := time.Since(start)
-	a.cfg.Metrics.load.Observe(took.Seconds())
-	a.cfg.Logger.InfoContext(ctx, "ledger loaded", "checkpoint", a.position, "elapsed", took)
-	return nil
-}
-
-// stores are the history of the fold: entries from one, records from the other.
-type stores struct {
-	Ledger
-	Source
-}
-
-func (a *Aggregator) onPoison(p schemas.Partition, at schemas.Checkpoint, err error) {
-	a.cfg.Logger.Warn("poison in the stream is held", "partition", p, "at", at, "err", err)
-}
-
-// gather folds records until the micro-batch is full or the gap since the last
-// transaction is over. Folding goes on while the gap runs, so that the commit
-// follows at once.
-func (a *Aggregator) gather(ctx context.Context) error {
-	for {
-		a.lag.sample(a.cfg.Source.Last(), time.Now())
-		if err := a.foldSome(ctx, a.cfg.Full-a.tally.records); err != nil {
-			return err
-		}
-		stretch := min(max(a.tally.records/calm, 1), maxStretch)
-		wait := time.Until(a.last.Add(time.Duration(stretch) * a.cfg.Gap))
-		if a.tally.records >= a.cfg.Full || wait <= 0 || ctx.Err() != nil {
-			return nil
-		}
-		a.rest(ctx, wait)
-	}
-}
-
-func (a *Aggregator) foldSome(ctx context.Context, most int) error {
-	records, err := a.cfg.Source.Read(ctx, a.position, most)
-	if err != nil {
-		return fmt.Errorf("reading the stream: %w", err)
-	}
-	start := time.Now()
-	for i := range records {
-		if err := a.fold(ctx, &records[i]); err != nil {
-			return err
-		}
-	}
-	if len(records) > 0 {
-		a.cfg.Metrics.fold.Observe(time.Since(start).Seconds())
-	}
-	return nil
-}
-
-func (a *Aggregator) fold(ctx context.Context, r *stream.Record) error {
-	if r.At <= a.position {
-		return fmt.Errorf("the stream gave record %d after %d", r.At, a.position)
-	}
-	// A partition that the election does not have is a defect of ingest. Its
-	// record was acknowledged, so it must have an entry somewhere.
-	p := &a.partitions[int(r.Partition)%len(a.partitions)]
-	outcome, err := p.fold(ctx, r.At, r.Bytes)
-	if err != nil {
-		return err
-	}
-	a.position = r.At
-	hold := schemas.HoldCode("")
-	if outcome == Held {
-		hold = p.entries[len(p.entries)-1].Hold
-	}
-	a.tally.add(outcome, hold)
-	return nil
-}
-
-// commit writes what all partitions have at hand in one transaction, and takes
-// along the heads of quiet partitions that fell far behind; all is true to take
-// every head along.
-func (a *Aggregator) commit(ctx context.Context, all bool) error {
-	a.batches = a.batches[:0]
-	for i := range a.partitions {
-		p := &a.partitions[i]
-		// After a start the position may be before a partition's checkpoint.
-		if at := p.next.Checkpoint; at < a.position && (all || a.position-at >= carry) {
-			p.next.Checkpoint = a.position // nothing of it lies between
-		}
-		if p.next != p.head {
-			a.batches = append(a.batches, p.batch())
-		}
-	}
-	start := time.Now()
-	if len(a.batches) > 0 {
-		if err := a.cfg.Ledger.Commit(ctx, a.batches); err != nil {
-			return fmt.Errorf("committing micro-batch: %w", err)
-		}
-		// Durable now: a crash from here on starts behind this batch.
-		a.last, a.backoff = time.Now(), 0
-		for i := range a.batches {
-			a.partitions[a.batches[i].Before.Partition].committed()
-		}
-		a.cfg.Metrics.committed(len(a.batches), a.tally.records, a.last.Sub(start))
-	}
-	a.cfg.Metrics.passed(&a.tally)
-	a.tally = batchTally{}
-	a.failure.Store(nil)
-	a.checkpoint.Store(max(a.checkpoint.Load(), uint64(a.position)))
-	a.lag.pass(a.position)
-	if len(a.batches) > 0 {
-		a.cfg.OnCommit()
-	}
-	return nil
-}
-
-// drain commits what is at hand after ctx is done.
-func (a *Aggregator) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	if err := a.commit(ctx, true); err != nil {
-		a.cfg.Logger.WarnContext(ctx, "last micro-batch is left to the next start", "err", err)
+	if err := a.cfg.Leases.Release(ctx, ids...); err != nil {
+		a.cfg.Logger.WarnContext(ctx, "leases were not released, others take them when they expire", "err", err)
 	}
+}
+
+func positions(heads []ledger.Head) []stream.Position {
+	at := make([]stream.Position, len(heads))
+	for i := range heads {
+		at[i] = stream.Position{Checkpoint: heads[i].Checkpoint, Cursor: heads[i].Cursor}
+	}
+	return at
+}
+
+// behind is how much of the shards that this process holds is not in the ledger
+// yet, and for how long.
+func (a *Aggregator) behind() (records uint64, age time.Duration) {
+	a.each(func(w *Worker) {
+		n, d := w.Behind()
+		records, age = records+n, max(age, d)
+	})
+	return records, age
 }

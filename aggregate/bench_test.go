@@ -88,7 +88,7 @@ func BenchmarkAggregate(b *testing.B) {
 }
 
 func benchmarkAggregate(b *testing.B, e *schemas.Election, s *memoryStream, full int) {
-	l, err := ledger.OpenSQLite(filepath.Join(b.TempDir(), "ledger.db"), e)
+	l, err := ledger.OpenSQLite(filepath.Join(b.TempDir(), "ledger.db"), e, s)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func benchmarkAggregate(b *testing.B, e *schemas.Election, s *memoryStream, full
 	var a *Aggregator
 	before := cpu(b)
 	a, stop := start(b, Config{
-		Election: e, Source: s, Ledger: l, Full: full, Metrics: NewMetrics(prometheus.NewRegistry()),
+		Election: e, Source: oneShard(e, s), Ledger: l, Full: full, Metrics: NewMetrics(prometheus.NewRegistry()),
 		OnCommit: func() {
 			if a.Checkpoint() == s.Last() {
 				finish()
@@ -124,12 +124,12 @@ func heap() uint64 {
 // BenchmarkLoad reads a ledger of one entry a unit anew, as after an error.
 func BenchmarkLoad(b *testing.B) {
 	e, s, _ := benchNight(b, 2000, 1)
-	l, err := ledger.OpenSQLite(filepath.Join(b.TempDir(), "ledger.db"), e)
+	l, err := ledger.OpenSQLite(filepath.Join(b.TempDir(), "ledger.db"), e, s)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	_, stop := start(b, Config{Election: e, Source: s, Ledger: l})
+	_, stop := start(b, Config{Election: e, Source: oneShard(e, s), Ledger: l})
 	for {
 		heads, err := l.Heads(b.Context())
 		if err != nil {
@@ -146,9 +146,18 @@ func BenchmarkLoad(b *testing.B) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	stop()
+	shards, err := oneShard(e, s).Shards(b.Context(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
-		m := &memory{election: e}
-		if _, err := m.load(b.Context(), l); err != nil {
+		w, err := NewWorker(Config{
+			Election: e, Source: oneShard(e, s), Ledger: l, Metrics: NewMetrics(prometheus.NewRegistry()), Logger: silent(),
+		}, shards[0])
+		if err == nil {
+			err = w.Load(b.Context())
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

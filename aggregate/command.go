@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"tallystream/aggregate/ledger"
 	"tallystream/ingest/stream"
@@ -39,13 +40,14 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect service.Con
 	if err := hints.OnHint(service.StreamTopic, records.Wake); err != nil {
 		return err
 	}
-	entries, err := ledger.OpenSQLite(data.LedgerPath(), opened.Election)
+	entries, err := ledger.OpenSQLite(data.LedgerPath(), opened.Election, records)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, entries.Close()) }()
 	a, err := New(Config{
-		Election: opened.Election, Source: records, Ledger: entries,
+		Election: opened.Election, Ledger: entries,
+		Source: stream.OneShard(records, opened.Election.Definition.Partitions, time.Now),
 		OnCommit: func() {
 			if err := hints.Hint(service.LedgerTopic); err != nil {
 				log.DebugContext(ctx, "hint not sent", "topic", service.LedgerTopic, "err", err)

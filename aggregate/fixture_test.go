@@ -14,7 +14,6 @@ import (
 
 	"tallystream/aggregate/ledger"
 	"tallystream/aggregate/ledger/ledgertest"
-	"tallystream/ingest/stream"
 	"tallystream/schemas"
 )
 
@@ -127,11 +126,11 @@ func (s *store) EntriesOf(_ context.Context, unit schemas.UnitID) (out []schemas
 	return out, nil
 }
 
-func (s *store) Get(_ context.Context, at schemas.Checkpoint) ([]byte, error) {
-	if at == 0 || int(at) > len(s.records) {
+func (s *store) Record(_ context.Context, x schemas.Entry) ([]byte, error) {
+	if x.At == 0 || int(x.At) > len(s.records) {
 		return nil, errors.New("no such record")
 	}
-	return s.records[at-1], nil
+	return s.records[x.At-1], nil
 }
 
 // load gives the memory that a new process has.
@@ -139,13 +138,13 @@ func (s *store) load() []partition {
 	m := &memory{
 		election: s.election, history: s, metrics: NewMetrics(prometheus.NewRegistry()),
 		onPoison: func(schemas.Partition, schemas.Checkpoint, error) {},
-		units:    make([]unitState, len(s.election.Units)),
+		book:     newBook(s.election),
 	}
 	for i := range s.entries {
 		m.recall(&s.entries[i])
 	}
-	for _, row := range s.rows {
-		m.rows = append(m.rows, slices.Clone(row))
+	for c, row := range s.rows {
+		m.rows[c] = slices.Clone(row)
 	}
 	partitions := make([]partition, len(s.heads))
 	for i, h := range s.heads {
@@ -215,5 +214,3 @@ func (s *store) sort() {
 }
 
 func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
-
-var _ Source = (*stream.SQLite)(nil)

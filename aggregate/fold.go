@@ -39,11 +39,11 @@ func (o Outcome) kind() schemas.EntryKind {
 }
 
 // history answers what a fold does not keep in memory: a unit's entries that
-// are in the ledger, in order, and the exact bytes of a record of the stream.
-// What it answers for one argument may only grow, so asking late is safe.
+// are in the ledger, in order, and the exact bytes of an entry's record. What it
+// answers for one argument may only grow, so asking late is safe.
 type history interface {
 	EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error)
-	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
+	Record(ctx context.Context, x schemas.Entry) ([]byte, error)
 }
 
 // unitState is what is remembered of a unit: everything that decides about its
@@ -55,7 +55,8 @@ type unitState struct {
 	// highest is the highest revision of any entry. A revision above it was
 	// certainly not seen before, so that no look-up is needed.
 	highest schemas.Revision
-	at      schemas.Checkpoint // where the counted record lies
+	seq     uint64             // of the counted revision's entry,
+	at      schemas.Checkpoint // and where its record lies
 	digest  schemas.Digest     // of the counted body
 	cells   []byte             // the counted row, compact; nil: read the record again
 }
@@ -145,7 +146,7 @@ func (p *partition) count(at schemas.Checkpoint, state *unitState, before []sche
 	county := p.shared.election.Units[r.statement.Unit].County
 	p.shared.election.Fold(p.shared.rows[county], r.statement.Unit, before, r.statement.Cells)
 	p.touch(county)
-	state.counted, state.at, state.digest = r.statement.Revision, at, r.envelope.Digest
+	state.counted, state.seq, state.at, state.digest = r.statement.Revision, p.next.Size+1, at, r.envelope.Digest
 	state.cells = p.shared.keep(state.cells, r.statement.Cells)
 }
 
@@ -165,6 +166,8 @@ func (p *partition) append(x schemas.Entry) {
 	p.next.Size++
 	x.Partition, x.Seq = p.next.Partition, p.next.Size
 	p.entries = append(p.entries, x)
+	p.records = append(p.records, p.shared.reading.record)
+	p.bytes += len(p.shared.reading.record)
 }
 
 // Whether a unit's revision was seen before.
@@ -226,9 +229,12 @@ func (p *partition) countedCells(ctx context.Context, unit schemas.UnitIndex, st
 		return cells, schemas.ReadCells(state.cells, cells)
 	}
 	p.shared.metrics.reloads.Inc()
-	record, err := p.shared.history.Get(ctx, state.at)
+	record, err := p.shared.history.Record(ctx, schemas.Entry{
+		Partition: p.next.Partition, Seq: state.seq, Kind: schemas.EntryCounted,
+		Unit: p.shared.election.Units[unit].ID, Revision: state.counted, Digest: state.digest, At: state.at,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("reading record %d again: %w", state.at, err)
+		return nil, fmt.Errorf("reading the counted record again: %w", err)
 	}
 	r := &p.shared.again
 	r.open(record)

@@ -30,13 +30,13 @@ func aggregateUntilKilled(dir string) error {
 	if err != nil {
 		return err
 	}
-	l, err := ledger.OpenSQLite(filepath.Join(dir, "ledger.db"), e)
+	l, err := ledger.OpenSQLite(filepath.Join(dir, "ledger.db"), e, source)
 	if err != nil {
 		return err
 	}
 	var a *Aggregator
 	a, err = New(Config{
-		Election: e, Source: source, Ledger: l, Metrics: NewMetrics(prometheus.NewRegistry()), Logger: silent(),
+		Election: e, Source: oneShard(e, source), Ledger: l, Metrics: NewMetrics(prometheus.NewRegistry()), Logger: silent(),
 		Gap: time.Millisecond, Full: 7,
 		OnCommit: func() { fmt.Println(uint64(a.Checkpoint())) },
 	})
@@ -87,7 +87,11 @@ func TestAKilledAggregatorCountsEverythingOnce(t *testing.T) {
 		at = runVictim(t, dir, schemas.Checkpoint(len(records)))
 	}
 	t.Logf("%d processes", runs)
-	l, err := ledger.OpenSQLite(filepath.Join(dir, "ledger.db"), e)
+	if s, err = openStream(dir, true); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, err := ledger.OpenSQLite(filepath.Join(dir, "ledger.db"), e, s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,8 +65,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			return value(m.watched)
 		})
 	}
-	m.lagRecords = gauge("lag_records", "Records in the stream that are not in the ledger yet.", (*Aggregator).lagRecords)
-	m.lagSeconds = gauge("lag_seconds", "Age of the oldest record that is not in the ledger yet, since it was first seen in the stream.", (*Aggregator).lagSeconds)
+	m.lagRecords = gauge("lag_records", "Records in the stream that are known not to be in the ledger yet.", func(a *Aggregator) float64 {
+		records, _ := a.behind()
+		return float64(records)
+	})
+	m.lagSeconds = gauge("lag_seconds", "Age of the oldest record that is not in the ledger yet, since it was first seen in the stream.", func(a *Aggregator) float64 {
+		_, age := a.behind()
+		return age.Seconds()
+	})
 	for o, name := range outcomeNames {
 		m.outcomes[o] = m.records.WithLabelValues(name)
 	}

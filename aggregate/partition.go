@@ -2,20 +2,30 @@ package aggregate
 
 import (
 	"tallystream/aggregate/ledger"
+	"tallystream/ingest/stream"
 	"tallystream/schemas"
 )
 
-// memory is what the partitions of one process share. All of it follows from
-// the ledger, and after any error it is thrown away. One goroutine owns it.
+// book is what a process remembers of the ledger: of each unit what decides
+// about its next revision, and the counties' rows. units[u] and rows[c] belong
+// to whoever folds the partition of unit u and county c, and to nobody else.
+type book struct {
+	units []unitState
+	rows  [][]int64
+}
+
+func newBook(e *schemas.Election) *book {
+	return &book{units: make([]unitState, len(e.Units)), rows: make([][]int64, len(e.Counties))}
+}
+
+// memory is what the partitions of one shard share. All of it follows from the
+// ledger, and after any error it is thrown away. One goroutine owns it.
 type memory struct {
+	*book
 	election *schemas.Election
 	history  history
 	metrics  *Metrics
 	onPoison func(schemas.Partition, schemas.Checkpoint, error)
-
-	// units[u] and rows[c] belong to the partition of unit u and county c.
-	units []unitState
-	rows  [][]int64
 
 	// Reused from record to record.
 	reading, again reading
@@ -33,6 +43,8 @@ type partition struct {
 
 	// Since the last commit:
 	entries []schemas.Entry
+	records [][]byte // of entries
+	bytes   int      // of records
 	touched []schemas.CountyIndex
 	tallies []ledger.CountyTally
 }
@@ -58,13 +70,20 @@ func (p *partition) batch() ledger.Batch {
 	for _, c := range p.touched {
 		p.tallies = append(p.tallies, ledger.CountyTally{County: c, Row: p.shared.rows[c]})
 	}
-	return ledger.Batch{Before: p.head, After: p.next, Entries: p.entries, Tallies: p.tallies}
+	return ledger.Batch{Before: p.head, After: p.next, Entries: p.entries, Records: p.records, Tallies: p.tallies}
 }
 
 // committed follows the ledger after a commit.
 func (p *partition) committed() {
 	p.head, p.owned = p.next, true
-	p.entries, p.touched = p.entries[:0], p.touched[:0]
+	clear(p.records) // let go of the bytes
+	p.entries, p.records, p.bytes, p.touched = p.entries[:0], p.records[:0], 0, p.touched[:0]
+}
+
+// reach moves the head on to where the reader stands: everything of p up to
+// there is folded.
+func (p *partition) reach(at stream.Position) {
+	p.next.Checkpoint, p.next.Cursor = max(p.next.Checkpoint, at.Checkpoint), at.Cursor
 }
 
 // keep stores a row compactly, in the room of the one before if it fits.

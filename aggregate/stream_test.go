@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,7 +102,7 @@ type faultyLedger struct {
 	onCommit func([]ledger.Batch)
 }
 
-func (l *faultyLedger) View(ctx context.Context) (*ledger.View, error) {
+func (l *faultyLedger) View(ctx context.Context) (ledger.View, error) {
 	if err := l.fault("view"); err != nil {
 		return nil, err
 	}
@@ -128,9 +129,9 @@ func (l *faultyLedger) Commit(ctx context.Context, batches []ledger.Batch) error
 	return l.fault("commit, but stored")
 }
 
-func openLedger(tb testing.TB, e *schemas.Election) *faultyLedger {
+func openLedger(tb testing.TB, e *schemas.Election, records ledger.Records) *faultyLedger {
 	tb.Helper()
-	l, err := ledger.OpenSQLite(filepath.Join(tb.TempDir(), "ledger.db"), e)
+	l, err := ledger.OpenSQLite(filepath.Join(tb.TempDir(), "ledger.db"), e, records)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -140,6 +141,10 @@ func openLedger(tb testing.TB, e *schemas.Election) *faultyLedger {
 		}
 	})
 	return &faultyLedger{SQLite: l, fault: func(string) error { return nil }}
+}
+
+func oneShard(e *schemas.Election, s stream.Ordered) stream.Source {
+	return stream.OneShard(s, e.Definition.Partitions, time.Now)
 }
 
 // start runs an aggregator until the returned function stops it.
@@ -177,18 +182,18 @@ func wantScratch(tb testing.TB, e *schemas.Election, l *ledger.SQLite, records [
 		}
 	}()
 	var entries []schemas.Entry
-	if err := v.Entries(tb.Context(), nil, func(x schemas.Entry) error { entries = append(entries, x); return nil }); err != nil {
+	if err := v.Entries(tb.Context(), nil, func(x schemas.Entry, _ []byte) error { entries = append(entries, x); return nil }); err != nil {
 		tb.Fatal(err)
 	}
 	if diff := cmp.Diff(want.entries, entries); diff != "" {
 		tb.Errorf("entries (-scratch +ledger):\n%s", diff)
 	}
 	for c := range e.Counties {
-		row, err := v.Tally(tb.Context(), schemas.CountyIndex(c))
+		tallies, err := v.Tallies(tb.Context(), []schemas.CountyIndex{schemas.CountyIndex(c)})
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if diff := cmp.Diff(want.rows[c], row); diff != "" {
+		if diff := cmp.Diff(want.rows[c], tallies[0].Row); diff != "" {
 			tb.Errorf("tally of county %d (-scratch +ledger):\n%s", c, diff)
 		}
 	}

@@ -56,7 +56,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, records.Close()) }()
-	entries, err := ledger.OpenSQLite(data.LedgerPath(), opened.Election)
+	entries, err := ledger.OpenSQLite(data.LedgerPath(), opened.Election, records)
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 	}
 	s, err := New(Config{
 		Election: opened.Election, Definition: opened.Definition, Roster: opened.Roster,
-		Ledger:  LedgerFunc(func(ctx context.Context) (View, error) { return entries.View(ctx) }),
-		Records: records, Bucket: directory, Announcer: link,
+		Ledger: entries, Bucket: directory, Announcer: link,
 		Signer: signer, VerifierKey: verifier, Wake: wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
 		Metrics: NewMetrics(g.Status.Registry), Logger: log,

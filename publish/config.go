@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"tallystream/aggregate/ledger"
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
 )
@@ -33,30 +34,10 @@ const (
 // out: its document's next snapshot brings viewers up to date.
 const maxFrame = 4 << 20
 
-// View is one consistent cut of the ledgers.
-type View interface {
-	// Entries calls fn with the entries behind the given size of each
-	// partition, dense and in order within a partition.
-	Entries(ctx context.Context, after []uint64, fn func(schemas.Entry) error) error
-	// Tally is the ledger's own row of a county; zeros before its first entry.
-	Tally(ctx context.Context, county schemas.CountyIndex) ([]int64, error)
-	Close() error
-}
-
-// Ledger opens views.
+// Ledger opens views of the ledgers: entries with their exact bytes, and the
+// tallies to compare with.
 type Ledger interface {
-	View(ctx context.Context) (View, error)
-}
-
-// LedgerFunc makes a Ledger of a function.
-type LedgerFunc func(ctx context.Context) (View, error)
-
-// View opens a view.
-func (f LedgerFunc) View(ctx context.Context) (View, error) { return f(ctx) }
-
-// Records finds the exact bytes of an entry. They are only read, and not kept.
-type Records interface {
-	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
+	View(ctx context.Context) (ledger.View, error)
 }
 
 // Bucket holds what is published. When a write returns without error it is
@@ -89,7 +70,6 @@ type Config struct {
 	Definition, Roster []byte
 
 	Ledger    Ledger
-	Records   Records
 	Bucket    Bucket
 	Announcer Announcer
 
@@ -134,7 +114,7 @@ type Config struct {
 func (c *Config) setDefaults() error {
 	for name, missing := range map[string]bool{
 		"Election": c.Election == nil, "Definition": len(c.Definition) == 0, "Ledger": c.Ledger == nil,
-		"Records": c.Records == nil, "Bucket": c.Bucket == nil, "Announcer": c.Announcer == nil,
+		"Bucket": c.Bucket == nil, "Announcer": c.Announcer == nil,
 		"Signer": c.Signer == nil, "VerifierKey": c.VerifierKey == "", "Metrics": c.Metrics == nil, "Logger": c.Logger == nil,
 	} {
 		if missing {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
+	"tallystream/aggregate/ledger"
 	"tallystream/publish"
 	"tallystream/schemas"
 )
@@ -98,7 +99,8 @@ type books struct {
 	entries [][]schemas.Entry // by partition
 	latest  map[schemas.UnitIndex][]schemas.Count
 	tallies [][]int64
-	failing error // of every view
+	failing error  // of every view
+	moves   func() // called once, before the next tallies are read
 }
 
 func newBooks(t testing.TB, e *election) *books {
@@ -186,26 +188,17 @@ func (b *books) fail(err error) {
 	b.failing = err
 }
 
-// Get implements publish.Records.
-func (b *books) Get(_ context.Context, at schemas.Checkpoint) ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r, ok := b.records[at]; ok {
-		return r, nil
-	}
-	return nil, fmt.Errorf("no record at %d", at)
-}
-
 // View implements publish.Ledger: a copy at this moment.
-func (b *books) View(context.Context) (publish.View, error) {
+func (b *books) View(context.Context) (ledger.View, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failing != nil {
 		return nil, b.failing
 	}
-	v := &view{}
-	for _, entries := range b.entries {
+	v := &view{books: b}
+	for p, entries := range b.entries {
 		v.entries = append(v.entries, slices.Clone(entries))
+		v.heads = append(v.heads, ledger.Head{Partition: schemas.Partition(p), Size: uint64(len(entries))})
 	}
 	for _, row := range b.tallies {
 		v.tallies = append(v.tallies, slices.Clone(row))
@@ -214,14 +207,24 @@ func (b *books) View(context.Context) (publish.View, error) {
 }
 
 type view struct {
+	books   *books
+	heads   []ledger.Head
 	entries [][]schemas.Entry
 	tallies [][]int64
 }
 
-func (v *view) Entries(_ context.Context, after []uint64, fn func(schemas.Entry) error) error {
+func (v *view) Heads() []ledger.Head { return v.heads }
+
+func (v *view) Entries(_ context.Context, after []uint64, fn func(schemas.Entry, []byte) error) error {
 	for p, entries := range v.entries {
 		for _, e := range entries[after[p]:] {
-			if err := fn(e); err != nil {
+			v.books.mu.Lock()
+			record, ok := v.books.records[e.At]
+			v.books.mu.Unlock()
+			if !ok {
+				return fmt.Errorf("no record at %d", e.At)
+			}
+			if err := fn(e, record); err != nil {
 				return err
 			}
 		}
@@ -229,8 +232,40 @@ func (v *view) Entries(_ context.Context, after []uint64, fn func(schemas.Entry)
 	return nil
 }
 
-func (v *view) Tally(_ context.Context, c schemas.CountyIndex) ([]int64, error) {
-	return v.tallies[c], nil
+// Tallies are, where the books say so, of entries that the view does not have.
+func (v *view) Tallies(_ context.Context, counties []schemas.CountyIndex) (out []ledger.Tally, err error) {
+	v.books.mu.Lock()
+	moves := v.books.moves
+	v.books.moves = nil
+	v.books.mu.Unlock()
+	if moves != nil {
+		moves()
+		fresh, err := v.books.View(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		v.tallies = fresh.(*view).tallies
+		for _, c := range counties {
+			p := v.books.e.Counties[c].Partition
+			out = append(out, ledger.Tally{Row: v.tallies[c], Size: fresh.Heads()[p].Size})
+		}
+		return out, nil
+	}
+	for _, c := range counties {
+		out = append(out, ledger.Tally{Row: v.tallies[c], Size: v.heads[v.books.e.Counties[c].Partition].Size})
+	}
+	return out, nil
+}
+
+func (v *view) Follow(ctx context.Context, partitions []schemas.Partition) error {
+	fresh, err := v.books.View(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range partitions {
+		v.heads[p], v.entries[p] = fresh.Heads()[p], fresh.(*view).entries[p]
+	}
+	return nil
 }
 
 func (v *view) Close() error { return nil }
@@ -240,7 +275,7 @@ func (v *view) Close() error { return nil }
 func (b *books) config(store publish.Bucket, announcer publish.Announcer, wake <-chan struct{}) publish.Config {
 	return publish.Config{
 		Election: b.e.Election, Definition: b.e.definition, Roster: []byte(`{"keys":[]}`),
-		Ledger: b, Records: b, Bucket: store, Announcer: announcer,
+		Ledger: b, Bucket: store, Announcer: announcer,
 		Signer: b.e.signer, VerifierKey: b.e.vkey, Wake: wake,
 		Metrics: publish.NewMetrics(prometheus.NewRegistry()),
 		Logger:  slog.New(slog.NewTextHandler(testWriter{b.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),

@@ -71,12 +71,8 @@ func (f *fold) check(entry *schemas.Entry) error {
 	return nil
 }
 
-// needsRecord reports whether an entry changes numbers, so that its exact
-// bytes are needed.
-func needsRecord(entry *schemas.Entry) bool { return entry.Kind == schemas.EntryCounted }
-
-// apply takes in one entry; record is the submission's exact bytes if
-// needsRecord. On an error the fold must not be used any more.
+// apply takes in one entry with its record's exact bytes. On an error the fold
+// must not be used any more.
 func (f *fold) apply(entry *schemas.Entry, record []byte) error {
 	if err := f.check(entry); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"tallystream/aggregate/ledger"
 	"tallystream/schemas"
 )
 
@@ -265,16 +266,9 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 
 // count folds the view's new entries. After an error that is not fatal the
 // fold stands behind the last entry that it took.
-func (s *Sequencer) count(ctx context.Context, view View) error {
+func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 	m := s.cfg.Metrics
-	err := view.Entries(ctx, slices.Clone(s.fold.sizes), func(entry schemas.Entry) error {
-		var record []byte
-		if needsRecord(&entry) {
-			var err error
-			if record, err = s.cfg.Records.Get(ctx, entry.At); err != nil {
-				return fmt.Errorf("reading the submission of entry %d of partition %d: %w", entry.Seq, entry.Partition, err)
-			}
-		}
+	err := view.Entries(ctx, slices.Clone(s.fold.sizes), func(entry schemas.Entry, record []byte) error {
 		if err := s.fold.apply(&entry, record); err != nil {
 			return err
 		}
@@ -290,19 +284,15 @@ func (s *Sequencer) count(ctx context.Context, view View) error {
 
 // makeCut makes the view's cut the one that is published next: both books
 // agree on it, and its changes go out as deltas.
-func (s *Sequencer) makeCut(ctx context.Context, view View) error {
+func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 	begun := time.Now()
-	counties := s.fold.touched
-	if s.first {
-		counties = s.catalogue.allCounties() // those without entries too
-		if s.fold.log < s.head.log {
-			return fmt.Errorf("%w: %d entries, snapshot %d was made of %d", ErrLedgerBehind, s.fold.log, s.head.number, s.head.log)
-		}
+	if s.first && s.fold.log < s.head.log {
+		return fmt.Errorf("%w: %d entries, snapshot %d was made of %d", ErrLedgerBehind, s.fold.log, s.head.number, s.head.log)
 	}
-	if err := s.balance(ctx, view, counties); err != nil {
+	if err := s.balance(ctx, view); err != nil {
 		return err
 	}
-	s.renderer.render(s.fold.rows, counties, s.fold.log)
+	s.renderer.render(s.fold.rows, s.changed(), s.fold.log)
 	s.fold.settle()
 	s.cut = cut{log: s.fold.log, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held)}
 	for code, n := range s.cut.holds {
@@ -319,19 +309,64 @@ func (s *Sequencer) makeCut(ctx context.Context, view View) error {
 	return nil
 }
 
-// balance is the double entry: the ledger's tallies at the view's cut must
-// equal our own fold of the same entries.
-func (s *Sequencer) balance(ctx context.Context, view View, counties []schemas.CountyIndex) error {
-	for _, c := range counties {
-		tally, err := view.Tally(ctx, c)
-		if err != nil {
-			return fmt.Errorf("reading the tally of county %s: %w", s.cfg.Election.Counties[c].ID, err)
-		}
-		if err := s.fold.balance(c, tally); err != nil {
-			s.cfg.Metrics.balanced.Set(0)
-			s.cfg.Logger.ErrorContext(ctx, "double entry does not balance", "county", s.cfg.Election.Counties[c].ID, "log", s.fold.log, "err", err)
+// changed are the counties whose rows may differ from the last edition.
+func (s *Sequencer) changed() []schemas.CountyIndex {
+	if s.first {
+		return s.catalogue.allCounties() // those without entries too
+	}
+	return s.fold.touched
+}
+
+// mostFollowing bounds how often one cut follows a ledger that moves on while
+// its tallies are read.
+const mostFollowing = 20
+
+// balance is the double entry: the ledger's tallies at the cut must equal our
+// own fold of the same entries. Where the ledger moved on before its tallies
+// were read, the cut follows it there.
+func (s *Sequencer) balance(ctx context.Context, view ledger.View) error {
+	counties := s.changed()
+	for range mostFollowing {
+		moved, err := s.compare(ctx, view, counties)
+		if err != nil || len(moved) == 0 {
 			return err
 		}
+		if err := view.Follow(ctx, moved); err != nil {
+			return fmt.Errorf("following the ledger: %w", err)
+		}
+		if err := s.count(ctx, view); err != nil {
+			return err
+		}
+		counties = nil
+		for _, c := range s.changed() {
+			if slices.Contains(moved, s.cfg.Election.Counties[c].Partition) {
+				counties = append(counties, c)
+			}
+		}
 	}
-	return nil
+	return errors.New("the ledger moves on faster than its tallies can be read")
+}
+
+// compare holds the counties' rows against the ledger's. It returns the
+// partitions of those whose tallies are already of entries behind the cut.
+func (s *Sequencer) compare(ctx context.Context, view ledger.View, counties []schemas.CountyIndex) (moved []schemas.Partition, err error) {
+	tallies, err := view.Tallies(ctx, counties)
+	if err != nil {
+		return nil, fmt.Errorf("reading tallies: %w", err)
+	}
+	for i, c := range counties {
+		place := &s.cfg.Election.Counties[c]
+		if tallies[i].Size > s.fold.sizes[place.Partition] {
+			if !slices.Contains(moved, place.Partition) {
+				moved = append(moved, place.Partition)
+			}
+			continue
+		}
+		if err := s.fold.balance(c, tallies[i].Row); err != nil {
+			s.cfg.Metrics.balanced.Set(0)
+			s.cfg.Logger.ErrorContext(ctx, "double entry does not balance", "county", place.ID, "log", s.fold.log, "err", err)
+			return nil, err
+		}
+	}
+	return moved, nil
 }

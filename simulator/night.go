@@ -88,7 +88,7 @@ func (n *Night) openStores(log *slog.Logger) (err error) {
 	}); err != nil {
 		return err
 	}
-	if n.ledger, err = ledger.OpenSQLite(n.Data.LedgerPath(), n.opened.Election); err != nil {
+	if n.ledger, err = ledger.OpenSQLite(n.Data.LedgerPath(), n.opened.Election, n.stream); err != nil {
 		return err
 	}
 	if n.directory, err = bucket.OpenDirectory(n.Bucket, bucket.WithMetrics(bucket.NewMetrics(n.status.Registry))); err != nil {

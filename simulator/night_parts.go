@@ -28,7 +28,7 @@ func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
 	e, registry := n.opened.Election, n.status.Registry
 	wake := make(chan struct{}, 1)
 	if n.aggregate, err = aggregate.New(aggregate.Config{
-		Election: e, Source: n.stream, Ledger: n.ledger, Metrics: aggregate.NewMetrics(registry), Logger: log,
+		Election: e, Source: stream.OneShard(n.stream, e.Definition.Partitions, time.Now), Ledger: n.ledger, Metrics: aggregate.NewMetrics(registry), Logger: log,
 		OnCommit: func() {
 			select {
 			case wake <- struct{}{}:
@@ -86,8 +86,7 @@ func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) error {
 	}
 	n.sequencer, err = publish.New(publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
-		Ledger:  publish.LedgerFunc(func(ctx context.Context) (publish.View, error) { return n.ledger.View(ctx) }),
-		Records: n.stream, Bucket: n.directory, Announcer: n.bus,
+		Ledger: n.ledger, Bucket: n.directory, Announcer: n.bus,
 		Signer: signer, VerifierKey: verifier, Wake: wake,
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	})
@@ -175,7 +174,7 @@ func (n *Night) Holds(ctx context.Context) (_ map[schemas.HoldCode]int, err erro
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
 	out := map[schemas.HoldCode]int{}
-	err = v.Entries(ctx, make([]uint64, n.opened.Election.Definition.Partitions), func(x schemas.Entry) error {
+	err = v.Entries(ctx, nil, func(x schemas.Entry, _ []byte) error {
 		if x.Kind == schemas.EntryHeld {
 			out[x.Hold]++
 		}
