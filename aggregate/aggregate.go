@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -236,13 +237,12 @@ func (a *Aggregator) hold(ctx context.Context, shards []stream.Shard) ([]string,
 	return a.cfg.Leases.Tick(ctx, wanted)
 }
 
-// stopOthers ends the workers whose shards are not among those held, and forgets
-// those that have ended.
+// stopOthers ends and forgets the workers whose shards are not among those held.
 func (a *Aggregator) stopOthers(held []string) {
 	a.mu.Lock()
 	var ending []*running
 	for id, w := range a.workers {
-		if w.ended() || !slices.Contains(held, id) {
+		if !slices.Contains(held, id) {
 			delete(a.workers, id)
 			ending = append(ending, w)
 		}
@@ -267,7 +267,7 @@ func (w *running) ended() bool {
 func (a *Aggregator) work(ctx context.Context, s stream.Shard) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.workers[s.ID] != nil {
+	if w := a.workers[s.ID]; w != nil && (!w.ended() || ctx.Err() != nil) {
 		return
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -288,19 +288,16 @@ func (a *Aggregator) work(ctx context.Context, s stream.Shard) {
 // handOver ends all workers, whose last batches are then in the ledger, and
 // lets go of the leases.
 func (a *Aggregator) handOver(ctx context.Context) {
-	a.mu.Lock()
-	var ids []string
-	for id, w := range a.workers {
-		ids = append(ids, id)
+	a.mu.Lock() // only Run's goroutine changes the workers
+	workers := maps.Clone(a.workers)
+	a.mu.Unlock()
+	for _, w := range workers {
 		w.stop()
 	}
-	a.mu.Unlock()
-	a.mu.Lock()
-	workers := a.workers
-	a.mu.Unlock()
 	for _, w := range workers {
 		<-w.done
 	}
+	ids := slices.Collect(maps.Keys(workers))
 	if a.cfg.Leases == nil || len(ids) == 0 {
 		return
 	}

@@ -207,6 +207,35 @@ func TestAWrongTallyStopsPublishing(t *testing.T) {
 	})
 }
 
+// TestACutFollowsALedgerThatMovesOn: an entry that comes between the reading of
+// entries and that of tallies belongs to the cut, too.
+func TestACutFollowsALedgerThatMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		n := begin(t, b, store.process(nil), newViewer(t, store), nil)
+		time.Sleep(2 * time.Second)
+		moved := false
+		b.mu.Lock()
+		b.moves = func() {
+			moved = true
+			b.count("oak.2", 1, row(1, 10, 10, 1, 1, 1, 1, 1, 8, 8, 0, 0, 1, 5, 5, 5, 5))
+		}
+		b.mu.Unlock()
+		b.count("oak.1", 1, oak1)
+		n.hint()
+		time.Sleep(5 * time.Second)
+		if err := n.Ready(); err != nil || !moved {
+			t.Errorf("not ready: %v (moved: %t)", err, moved)
+		}
+		chain := checkChain(t, store, e)
+		if last := chain[len(chain)-1]; last.Log != 2 || last.Accepted != 2 {
+			t.Errorf("last snapshot %+v, want both submissions", last)
+		}
+		n.mustEnd()
+	})
+}
+
 func TestAHeartbeatFollowsEachMinuteWithoutChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openElection(t, smallElection())
