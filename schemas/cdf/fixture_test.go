@@ -64,7 +64,7 @@ func example() *schemas.Definition {
 			{ID: "emerald.1", Name: "1", County: "emerald", Kind: schemas.PrecinctUnit, Style: "oz-1", Registered: 200},
 			{ID: "emerald.2", Name: "2", County: "emerald", Kind: schemas.PrecinctUnit, Style: "oz-2", Registered: 250},
 			{ID: "emerald.provisional", Name: "Provisional", County: "emerald", Kind: schemas.AdministrativeUnit, Style: "empty"},
-			{ID: "east.1", Name: "Östlich", County: "east", Kind: schemas.PrecinctUnit, Style: "ix", Registered: 100},
+			{ID: "east.1", Name: "Östlich \"\uFFFD\"", County: "east", Kind: schemas.PrecinctUnit, Style: "ix", Registered: 100},
 			{ID: "east.2", Name: "2", County: "east", Kind: schemas.PrecinctUnit, Style: "ix"},
 		},
 	}

@@ -230,10 +230,18 @@ func (s *scanner) text() (string, error) {
 	if err := json.Unmarshal(s.b[from:s.i], &out); err != nil {
 		return "", s.fail("is no string: %v", err)
 	}
-	if strings.ContainsRune(out, utf8.RuneError) {
-		return "", s.fail("has an escape that is no character, or U+FFFD")
+	if strings.Count(out, replacement) > written(s.b[from:s.i]) {
+		return "", s.fail("has an escape that is no character: half of a surrogate pair")
 	}
 	return out, nil
+}
+
+// replacement is what encoding/json makes of an escape that is no character.
+const replacement = string(utf8.RuneError)
+
+// written counts where a string itself says U+FFFD.
+func written(raw []byte) int {
+	return bytes.Count(raw, []byte(replacement)) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
 }
 
 // strings reads a list of strings: references.
