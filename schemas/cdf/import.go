@@ -42,29 +42,37 @@ type Options struct {
 // unread. An identifier is what stands behind our prefix in an @id that we
 // wrote, otherwise a slug of the @id.
 func Import(r io.Reader, o Options) (*schemas.Definition, error) {
+	d, _, err := read(r, o)
+	return d, err
+}
+
+// read is Import, and the hash of the definition that the file was written of,
+// if it says so.
+func read(r io.Reader, o Options) (*schemas.Definition, string, error) {
 	b, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading CDF: %w", err)
+		return nil, "", fmt.Errorf("reading CDF: %w", err)
 	}
 	if len(b) > MaxBytes {
-		return nil, fmt.Errorf("reading CDF: more than %d bytes", MaxBytes)
+		return nil, "", fmt.Errorf("reading CDF: more than %d bytes", MaxBytes)
 	}
 	s, err := newScanner(b)
 	if err != nil {
-		return nil, fmt.Errorf("reading CDF: %w", err)
+		return nil, "", fmt.Errorf("reading CDF: %w", err)
 	}
 	file, err := s.report()
 	if err != nil {
-		return nil, fmt.Errorf("reading CDF: %w", err)
+		return nil, "", fmt.Errorf("reading CDF: %w", err)
 	}
 	d, err := define(&file, o)
 	if err != nil {
-		return nil, fmt.Errorf("reading CDF: %w", err)
+		return nil, "", fmt.Errorf("reading CDF: %w", err)
 	}
 	if err := d.Validate(); err != nil {
-		return nil, fmt.Errorf("reading CDF: it makes no %w", err)
+		return nil, "", fmt.Errorf("reading CDF: it makes no %w", err)
 	}
-	return d, nil
+	of, _ := file.externals.get(extDefinition)
+	return d, of, nil
 }
 
 // define makes a definition of what a file says.

@@ -187,7 +187,9 @@ func TestACountysReportHoldsItsUnitsCountsAndNoSums(t *testing.T) {
 	e := open(t, example())
 	ts := tally(e, func(u schemas.UnitIndex) bool { return u != 2 })
 	for c := range e.Counties {
-		want := expected(ts, e.Counties[c].Units, func(u schemas.UnitIndex, _ schemas.ContestIndex) []string { return []string{"unit." + string(e.Units[u].ID)} })
+		want := expected(ts, e.Counties[c].Units, func(u schemas.UnitIndex, _ schemas.ContestIndex) []string {
+			return []string{"unit." + string(e.Units[u].ID)}
+		})
 		r := parse(t, county(t, ts, facts(cdf.UnofficialPartial), schemas.CountyIndex(c)))
 		if d := cmp.Diff(want, r.figures(t)); d != "" {
 			t.Errorf("county %s (-want +got)\n%s", e.Counties[c].ID, d)
@@ -253,10 +255,14 @@ func TestFactsAndRowsThatDoNotFitAreRefused(t *testing.T) {
 	ts, x := tally(e, all), cdf.NewExporter(e)
 	bad := func(change func(*cdf.Facts)) *cdf.Facts { f := facts(cdf.Certified); change(f); return f }
 	for want, write := range map[string]func() error{
-		`status "done"`:       func() error { return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.Status = "done" }), ts.counties) },
-		`election type "any"`: func() error { return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.ElectionType = "any" }), ts.counties) },
-		"time":                func() error { return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.Time = f.Time.AddDate(9000, 0, 0) }), ts.counties) },
-		"2 rows":              func() error { return x.Summary(io.Discard, facts(cdf.Certified), ts.counties[:2]) },
+		`status "done"`: func() error { return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.Status = "done" }), ts.counties) },
+		`election type "any"`: func() error {
+			return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.ElectionType = "any" }), ts.counties)
+		},
+		"time": func() error {
+			return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.Time = f.Time.AddDate(9000, 0, 0) }), ts.counties)
+		},
+		"2 rows": func() error { return x.Summary(io.Discard, facts(cdf.Certified), ts.counties[:2]) },
 		"row of county emerald": func() error {
 			return x.Summary(io.Discard, facts(cdf.Certified), [][]int64{ts.counties[0][1:], ts.counties[1], ts.counties[2]})
 		},
