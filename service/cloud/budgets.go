@@ -108,6 +108,7 @@ func newClients(cfg aws.Config, wrap []func(http.RoundTripper) http.RoundTripper
 		}),
 		S3: s3.NewFromConfig(cfg, func(o *s3.Options) {
 			o.HTTPClient, o.Retryer = S3Budget.client(wrap), S3Budget.retryer()
+			o.DisableLogOutputChecksumValidationSkipped = true // objects are checked by their own digests
 			// An emulator's host name has no bucket in front of it.
 			o.UsePathStyle = o.BaseEndpoint != nil
 		}),

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
@@ -33,7 +34,8 @@ const (
 	Missing       Kind = "it does not exist"
 	KeyUnusable   Kind = "the KMS key cannot be used"
 	Unreachable   Kind = "the endpoint cannot be reached"
-	NotAWS        Kind = "what answers is not AWS" // or an emulator without this call
+	NotAWS        Kind = "what answers is not AWS"
+	UnknownCall   Kind = "the endpoint does not know this call" // an emulator's gap
 	Slow          Kind = "the answer did not come in time"
 	Throttled     Kind = "AWS limits the rate"
 	Quota         Kind = "a quota of the account is used up"
@@ -154,8 +156,8 @@ var findings = map[string]finding{
 
 	"BucketAlreadyExists": {Denied, "another account has a bucket of this name; give --aws-bucket"},
 
-	"UnknownOperationException": {NotAWS, "this endpoint does not know the call"},
-	"NotImplemented":            {NotAWS, "this endpoint does not know the call"},
+	"UnknownOperationException": {UnknownCall, "use AWS, or an emulator that has it"},
+	"NotImplemented":            {UnknownCall, "use AWS, or an emulator that has it"},
 }
 
 // Explain turns an error of the SDK into a *Problem that says what to do. Any
@@ -187,6 +189,7 @@ func problemOf(err error) *Problem {
 	var host x509.HostnameError
 	var transport *url.Error
 	var status *smithyhttp.ResponseError
+	var garbled *smithy.DeserializationError
 	text := err.Error()
 	switch {
 	case errors.As(err, &profile):
@@ -207,8 +210,10 @@ func problemOf(err error) *Problem {
 		return &Problem{Kind: Slow, Advice: "it is tried again; if it stays, " + adviceEndpoint}
 	case errors.As(err, &status) && status.HTTPStatusCode() >= 300:
 		return &Problem{Kind: NotAWS, Subject: fmt.Sprintf("HTTP %d", status.HTTPStatusCode()), Advice: adviceEndpoint}
-	case errors.As(err, &transport):
-		return &Problem{Kind: Unreachable, Advice: adviceEndpoint}
+	case errors.As(err, &transport), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return &Problem{Kind: Unreachable, Subject: "the connection broke", Advice: "it is tried again; if it stays, " + adviceEndpoint}
+	case errors.As(err, &garbled):
+		return &Problem{Kind: NotAWS, Advice: adviceEndpoint}
 	}
 	return nil
 }
@@ -279,7 +284,7 @@ func problemOfStatus(err error) *Problem {
 	case 404:
 		return &Problem{Kind: Missing, Advice: findings["NoSuchBucket"].advice}
 	case 501:
-		return &Problem{Kind: NotAWS, Advice: findings["NotImplemented"].advice}
+		return &Problem{Kind: UnknownCall, Advice: findings["NotImplemented"].advice}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -28,10 +29,7 @@ type reason struct {
 // throttles are the errors of each service for too high a rate, by its API
 // reference; one is drawn.
 var throttles = map[string][]failure{
-	"Kinesis": {
-		{400, "ProvisionedThroughputExceededException", "Rate exceeded for shard shardId-000000000000 in stream.", nil},
-		{400, "LimitExceededException", "Rate exceeded.", nil},
-	},
+	"Kinesis": {{400, "ProvisionedThroughputExceededException", "Rate exceeded for shard shardId-000000000000 in stream.", nil}},
 	"DynamoDB": {
 		{400, "ThrottlingException", "Throughput exceeds the current capacity of your table or index.", nil},
 		{400, "ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded.", nil},
@@ -51,6 +49,8 @@ func refusal(kind Kind, random *rand.Rand, o Operation, r *http.Request, body []
 			return cancelled(random, r, body, reason{"TransactionConflict", "Transaction is ongoing for the item"})
 		}
 		return answer(o, r, failure{400, "TransactionConflictException", "Transaction is ongoing for the item", nil})
+	case Expired:
+		return answer(o, r, failure{400, "ExpiredIteratorException", "Iterator expired. The iterator was created more than 300 seconds ago.", nil})
 	case InProgress:
 		return answer(o, r, failure{400, "TransactionInProgressException", "The transaction with the given request token is already in progress.", nil})
 	case Unavailable:
@@ -71,6 +71,9 @@ var (
 func throttled(random *rand.Rand, o Operation, r *http.Request, body []byte) (*http.Response, error) {
 	if o.Name == "TransactWriteItems" && random.IntN(2) == 0 {
 		return cancelled(random, r, body, reason{"ThrottlingError", "Throughput exceeds the current capacity of your table or index."})
+	}
+	if o.Service == "Kinesis" && (strings.HasPrefix(o.Name, "Describe") || strings.HasPrefix(o.Name, "List")) {
+		return answer(o, r, failure{400, "LimitExceededException", "Rate exceeded for the account.", nil})
 	}
 	kinds := throttles[o.Service]
 	if kinds == nil {
@@ -133,7 +136,10 @@ func response(r *http.Request, status int, contentType string, body []byte) *htt
 	return &http.Response{
 		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        http.Header{"Content-Type": {contentType}, "X-Amzn-Requestid": {"FAULT"}},
+		Header: http.Header{
+			"Content-Type": {contentType}, "X-Amzn-Requestid": {"FAULT"},
+			"X-Amz-Crc32": {strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10)}, // which DynamoDB's client checks
+		},
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)), Request: r,
 	}

@@ -23,6 +23,8 @@ const (
 	// InProgress answers a transaction of DynamoDB as if one with its token
 	// were still running.
 	InProgress Kind = "in-progress"
+	// Expired answers a GetRecords of Kinesis that its iterator is too old.
+	Expired Kind = "expired"
 	// Partial forwards some records of a PutRecords and answers that the others
 	// failed. The request is changed after it was signed, so only an endpoint
 	// that does not check signatures takes it, such as an emulator.
@@ -53,7 +55,7 @@ const (
 
 // Kinds are all of them, in the order of the tables.
 var Kinds = []Kind{
-	Throttle, Conflict, InProgress, Partial, PartialAfter, Before, After, Cut, Slow, Duplicate, Late, Internal, InternalAfter, Unavailable,
+	Throttle, Conflict, InProgress, Expired, Partial, PartialAfter, Before, After, Cut, Slow, Duplicate, Late, Internal, InternalAfter, Unavailable,
 }
 
 // transactional are the operations of DynamoDB that may meet a transaction.
@@ -68,6 +70,8 @@ func (k Kind) fits(o Operation) bool {
 		return o.Service == "DynamoDB" && transactional[o.Name]
 	case InProgress:
 		return o.Service == "DynamoDB" && o.Name == "TransactWriteItems"
+	case Expired:
+		return o.Service == "Kinesis" && o.Name == "GetRecords"
 	case Partial, PartialAfter:
 		return o.Service == "Kinesis" && o.Name == "PutRecords"
 	default:

@@ -135,7 +135,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (t transport) meet(kind Kind, random *rand.Rand, o Operation, r *http.Request, body []byte) (*http.Response, error) {
 	switch kind {
-	case Throttle, Conflict, InProgress, Internal, Unavailable:
+	case Throttle, Conflict, InProgress, Expired, Internal, Unavailable:
 		return refusal(kind, random, o, r, body)
 	case Partial, PartialAfter:
 		return t.partial(kind, random, r, body)

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -18,50 +18,65 @@ from moto.moto_server.werkzeug_app import (
 )
 
 
-class OneAtATime:
-    """Reads the whole request, then runs moto behind a lock, then lets go of the whole answer.
-
-    Bodies are read and written outside the lock, so that a slow client holds up nobody else.
-    """
-
-    def __init__(self, app):
-        self.app = app
-        self.lock = threading.Lock()
-
-    def __call__(self, environ, start_response):
-        length = environ.get("CONTENT_LENGTH")
-        stream = environ["wsgi.input"]
-        if length:
-            body = stream.read(int(length))
-        elif environ.get("wsgi.input_terminated"):
-            body = stream.read()
-            environ["CONTENT_LENGTH"] = str(len(body))
-            environ.pop("HTTP_TRANSFER_ENCODING", None)
-        else:
-            body = b""
-        environ["wsgi.input"] = io.BytesIO(body)
-        with self.lock:
-            answer = self.app(environ, start_response)
-            try:
-                return [b"".join(answer)]
-            finally:
-                if hasattr(answer, "close"):
-                    answer.close()
+one_at_a_time = threading.Lock()
 
 
 class Handler(MotoRequestHandler):
-    """Keeps connections open, which werkzeug's handler never does, and logs nothing."""
+    """Runs moto for one request at a time, over connections that stay open.
+
+    werkzeug's own handler closes each connection after its answer. Requests are read and answers
+    written outside the lock, so that a slow client holds up nobody else.
+    """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = 1 << 16  # an answer goes out as one packet
 
-    def send_header(self, keyword, value):
-        if keyword.lower() == "connection" and value == "close" and not self.close_connection:
-            return
-        super().send_header(keyword, value)
+    def run_wsgi(self):
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+        environ = self.make_environ()
+        environ["wsgi.input"] = io.BytesIO(self.read_body(environ))
+        started = []
+
+        def start_response(status, headers, exc_info=None):
+            started[:] = [status, headers]
+
+        with one_at_a_time:
+            answer = self.server.app(environ, start_response)
+            try:
+                body = b"".join(answer)
+            finally:
+                if hasattr(answer, "close"):
+                    answer.close()
+        self.write_answer(*started, body)
+
+    def read_body(self, environ):
+        stream = environ["wsgi.input"]
+        if environ.get("wsgi.input_terminated"):  # chunked
+            body = stream.read()
+            environ["CONTENT_LENGTH"] = str(len(body))
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+            return body
+        return stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+
+    def write_answer(self, status, headers, body):
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        names = set()
+        for name, value in headers:
+            names.add(name.lower())
+            self.send_header(name, value)
+        if "content-length" not in names and int(code) not in (204, 304):
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
 
     def log(self, *_):
-        pass
+        """Logs nothing: a test's output is for its own failures."""
 
 
 def end_with_parent():
@@ -76,7 +91,7 @@ def main():
         correct_kinesis()
         correct_dynamodb()
         correct_kms()
-    app = OneAtATime(DomainDispatcherApplication(create_backend_app))
+    app = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
     server.daemon_threads = True
     threading.Thread(target=end_with_parent, daemon=True).start()
