@@ -44,7 +44,7 @@ func (c *SetupCommand) run(ctx context.Context, log *slog.Logger, out io.Writer)
 	if err != nil {
 		return err
 	}
-	clients, err := Open(ctx, c.Options)
+	clients, err := Open(ctx, c.Options, WithLog(log))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Options are the flags of every command that may work on AWS. What they leave
@@ -52,6 +54,7 @@ type Option func(*opening)
 type opening struct {
 	wrap        []func(http.RoundTripper) http.RoundTripper
 	credentials aws.CredentialsProvider
+	logger      logging.Logger
 }
 
 // WithHTTP puts a transport between the SDK and the network, once for each
@@ -65,6 +68,17 @@ func WithKeys(id, secret string) Option {
 	return func(o *opening) { o.credentials = credentials.NewStaticCredentialsProvider(id, secret, "") }
 }
 
+// WithLog gives what the SDK itself has to say, such as a connection that could
+// not be used again, to a log at debug level. Without it nobody is told: every
+// error comes back from its call as well.
+func WithLog(log *slog.Logger) Option {
+	return func(o *opening) {
+		o.logger = logging.LoggerFunc(func(kind logging.Classification, format string, v ...any) {
+			log.Debug("aws sdk", "kind", string(kind), "text", fmt.Sprintf(format, v...))
+		})
+	}
+}
+
 // credentialsTimeout bounds the search for credentials: without any, the SDK
 // asks the machine's metadata service, which off AWS does not answer.
 const credentialsTimeout = 15 * time.Second
@@ -76,14 +90,14 @@ const EmulatorRegion = "us-east-1"
 // Open makes the clients. It fails, with a *Problem, when there is no region
 // or there are no credentials; it does not talk to the services.
 func Open(ctx context.Context, o Options, options ...Option) (*Clients, error) {
-	var opening opening
+	opening := opening{logger: logging.Nop{}}
 	for _, option := range options {
 		option(&opening)
 	}
 	if err := checkEndpoint(o.Endpoint); err != nil {
 		return nil, err
 	}
-	load := []func(*config.LoadOptions) error{}
+	load := []func(*config.LoadOptions) error{config.WithLogger(opening.logger)}
 	if o.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(o.Profile))
 	}
