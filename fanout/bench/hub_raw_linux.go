@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// raw is the limit: sockets, and write(2) of the same bytes to each, from as many
+// threads as there are processors. It reads nothing and knows no protocol.
+type raw struct {
+	deflate bool
+	sweeps  []chan sweep
+
+	mu      sync.Mutex // guards the rest; held over a publication, so that joiners miss nothing
+	press   *press
+	sockets []int
+}
+
+// sweep is a frame for a share of the sockets.
+type sweep struct {
+	frame   []byte
+	sockets []int
+	done    *sync.WaitGroup
+}
+
+func startRaw(ctx context.Context, l *net.TCPListener, p *press, deflate bool) (hub, error) {
+	// The listener's own descriptor is in Go's poller; a copy of it is ours.
+	file, err := l.File()
+	if err != nil {
+		return nil, fmt.Errorf("taking the listener: %w", err)
+	}
+	h := &raw{press: p, deflate: deflate}
+	for range runtime.GOMAXPROCS(0) {
+		c := make(chan sweep)
+		h.sweeps = append(h.sweeps, c)
+		go h.sweep(c)
+	}
+	if err := unix.SetNonblock(int(file.Fd()), false); err != nil {
+		return nil, fmt.Errorf("taking the listener: %w", err)
+	}
+	go h.accept(int(file.Fd()), func() { _ = file.Close() })
+	return h, nil
+}
+
+func (h *raw) accept(listener int, end func()) {
+	defer end()
+	for {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
+			continue
+		}
+		if err != nil {
+			return // the viewers that are missing will be noticed
+		}
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // only slower without
+		h.mu.Lock()
+		var b []byte
+		for _, frame := range h.press.welcome() {
+			b = append(b, webSocketFrame(frame, h.deflate)...)
+		}
+		write(fd, b)
+		h.sockets = append(h.sockets, fd)
+		h.mu.Unlock()
+	}
+}
+
+func (h *raw) publish(frame []byte) {
+	b := webSocketFrame(frame, h.deflate)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var done sync.WaitGroup
+	for i, c := range h.sweeps {
+		share := h.sockets[len(h.sockets)*i/len(h.sweeps) : len(h.sockets)*(i+1)/len(h.sweeps)]
+		done.Add(1)
+		c <- sweep{b, share, &done}
+	}
+	done.Wait()
+}
+
+func (h *raw) sweep(shares <-chan sweep) {
+	runtime.LockOSThread()
+	for s := range shares {
+		for _, fd := range s.sockets {
+			write(fd, s.frame)
+		}
+		s.done.Done()
+	}
+}
+
+func (h *raw) open() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.sockets)
+}
+
+// write writes all of b, or gives the socket up: its viewer will be missed.
+func write(fd int, b []byte) {
+	for len(b) > 0 {
+		// Without the scheduler's part in a system call: nothing could be leaner.
+		n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch {
+		case e == unix.EAGAIN:
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 1000); err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+		case e == unix.EINTR:
+		case e != 0:
+			return
+		default:
+			b = b[n:]
+		}
+	}
+}
+
+// webSocketFrame is what the other kinds write, too.
+func webSocketFrame(payload []byte, deflate bool) []byte {
+	first := byte(0x81)
+	if deflate {
+		first |= 0x40
+		var z bytes.Buffer
+		w, err := flate.NewWriter(&z, flate.DefaultCompression)
+		if err == nil {
+			_, err = w.Write(payload)
+		}
+		if err == nil {
+			err = w.Flush()
+		}
+		if err != nil {
+			return nil // a buffer does not fail
+		}
+		payload = bytes.TrimSuffix(z.Bytes(), []byte{0, 0, 0xff, 0xff})
+	}
+	b := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, byte(n))
+	case n < 1<<16:
+		b = append(b, 126)
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b = append(b, 127)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return append(b, payload...)
+}

@@ -1,0 +1,5 @@
+package main
+
+type millionCommand struct{}
+
+func (millionCommand) Run() error { return errNotBuilt }
