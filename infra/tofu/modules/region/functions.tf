@@ -1,0 +1,272 @@
+# Small tasks as Lambda functions in Go (infra/functions has the code):
+#   verify  each new snapshot, from public files, as anybody could
+#   notify  turns alarms and editorial events into messages to people
+#   latest  moves `latest` to the newest whole snapshot when this region takes over
+# They stand outside the network: verify must see what the public sees.
+
+variable "functions" {
+  type = object({
+    bucket = string
+    code = map(object({
+      key     = string
+      version = string
+      sha256  = string
+    }))
+  })
+  description = "Where the functions' archives are: a versioned bucket, and by function the key, the version and the base64 SHA-256 that the release's build printed. Null: no functions."
+  default     = null
+
+  validation {
+    condition     = var.functions == null || try(toset(keys(var.functions.code)) == toset(["verify", "notify", "latest"]), false)
+    error_message = "functions.code must have verify, notify and latest."
+  }
+}
+
+variable "notify_secret_name" {
+  type        = string
+  description = "Name of the secret with the addresses and tokens that notify sends to; made by hand, in the same region."
+  default     = "tallystream/notify"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9/_+=.@-]+$", var.notify_secret_name))
+    error_message = "notify_secret_name must be a name that Secrets Manager allows."
+  }
+}
+
+locals {
+  functions = var.functions == null ? {} : {
+    verify = {
+      timeout = 300
+      memory  = 1769 # a whole core
+      environment = {
+        TALLYSTREAM_URL = "https://${var.hosts.results}"
+      }
+    }
+    notify = {
+      timeout = 30
+      memory  = 256
+      environment = {
+        TALLYSTREAM_NOTIFY_SECRET = var.notify_secret_name
+        TALLYSTREAM_URL           = "https://${var.hosts.results}"
+      }
+    }
+    latest = {
+      timeout = 120
+      memory  = 512
+      environment = {
+        TALLYSTREAM_AWS_BUCKET = local.bucket_name
+      }
+    }
+  }
+}
+
+data "aws_iam_policy_document" "function_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "function_log" {
+  for_each = local.functions
+
+  statement {
+    sid       = "Log"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.function[each.key].arn}:log-stream:*"]
+  }
+
+  statement {
+    sid       = "WhatFailedTooOften"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.failed.arn]
+  }
+
+  statement {
+    sid       = "EncryptedEnvironmentAndQueue"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.data.arn]
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "notify" ? [1] : []
+
+    content {
+      sid       = "Addresses"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [data.aws_secretsmanager_secret.notify[0].arn]
+    }
+  }
+
+  # A pointer may be replaced; what it points to is only read.
+  dynamic "statement" {
+    for_each = each.key == "latest" ? [1] : []
+
+    content {
+      sid       = "ReadSnapshots"
+      actions   = ["s3:GetObject"]
+      resources = ["${aws_s3_bucket.published.arn}/snapshots/*", "${aws_s3_bucket.published.arn}/latest"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "latest" ? [1] : []
+
+    content {
+      sid       = "ListSnapshots"
+      actions   = ["s3:ListBucket"]
+      resources = [aws_s3_bucket.published.arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "latest" ? [1] : []
+
+    content {
+      sid       = "MoveLatest"
+      actions   = ["s3:PutObject"]
+      resources = ["${aws_s3_bucket.published.arn}/latest"]
+    }
+  }
+}
+
+data "aws_secretsmanager_secret" "notify" {
+  count = length(local.functions) > 0 ? 1 : 0
+
+  name = var.notify_secret_name
+}
+
+resource "aws_iam_role" "function" {
+  for_each = local.functions
+
+  name               = "${local.name}-${each.key}-${var.region}"
+  description        = "What the function ${each.key} may do."
+  assume_role_policy = data.aws_iam_policy_document.function_trust.json
+  tags               = local.tags
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = local.functions
+
+  name   = each.key
+  role   = aws_iam_role.function[each.key].id
+  policy = data.aws_iam_policy_document.function_log[each.key].json
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.functions
+
+  name              = "/${local.name}/function/${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = aws_kms_key.data.arn
+  tags              = local.tags
+}
+
+resource "aws_sqs_queue" "failed" {
+  name                      = "${local.name}-failed-events"
+  message_retention_seconds = 1209600
+  kms_master_key_id         = aws_kms_key.data.arn
+  tags                      = local.tags
+}
+
+resource "aws_lambda_function" "this" {
+  for_each = local.functions
+
+  function_name                  = "${local.name}-${each.key}"
+  role                           = aws_iam_role.function[each.key].arn
+  runtime                        = "provided.al2023"
+  handler                        = "bootstrap"
+  architectures                  = ["arm64"]
+  s3_bucket                      = var.functions.bucket
+  s3_key                         = var.functions.code[each.key].key
+  s3_object_version              = var.functions.code[each.key].version
+  source_code_hash               = var.functions.code[each.key].sha256
+  timeout                        = each.value.timeout
+  memory_size                    = each.value.memory
+  reserved_concurrent_executions = each.key == "latest" ? 1 : 10
+  kms_key_arn                    = aws_kms_key.data.arn
+  tags                           = local.tags
+
+  environment {
+    variables = merge(each.value.environment, { TALLYSTREAM_ELECTION = var.election })
+  }
+
+  dead_letter_config {
+    target_arn = aws_sqs_queue.failed.arn
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.function[each.key].name
+  }
+
+  depends_on = [aws_iam_role_policy.function]
+}
+
+# verify runs for each snapshot that the home's bucket gets.
+resource "aws_s3_bucket_notification" "snapshots" {
+  count = length(local.functions) > 0 && local.is_home ? 1 : 0
+
+  bucket = aws_s3_bucket.published.id
+
+  lambda_function {
+    lambda_function_arn = aws_lambda_function.this["verify"].arn
+    events              = ["s3:ObjectCreated:*"]
+    filter_prefix       = "snapshots/"
+  }
+
+  depends_on = [aws_lambda_permission.snapshots]
+}
+
+resource "aws_lambda_permission" "snapshots" {
+  count = length(local.functions) > 0 ? 1 : 0
+
+  statement_id   = "snapshots"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this["verify"].function_name
+  principal      = "s3.amazonaws.com"
+  source_arn     = aws_s3_bucket.published.arn
+  source_account = local.account
+}
+
+# notify hears the alarms.
+resource "aws_sns_topic_subscription" "notify" {
+  count = length(local.functions) > 0 ? 1 : 0
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "lambda"
+  endpoint  = aws_lambda_function.this["notify"].arn
+}
+
+resource "aws_lambda_permission" "alarms" {
+  count = length(local.functions) > 0 ? 1 : 0
+
+  statement_id  = "alarms"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["notify"].function_name
+  principal     = "sns.amazonaws.com"
+  source_arn    = aws_sns_topic.alarms.arn
+}
+
+resource "aws_cloudwatch_metric_alarm" "verification" {
+  count = length(local.functions) > 0 && local.is_home ? 1 : 0
+
+  alarm_name          = "${local.name}-verification"
+  alarm_description   = "A published snapshot does not verify from public files, or nobody could tell. ${var.runbooks_url}/verification-failed.md"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Errors"
+  dimensions          = { FunctionName = aws_lambda_function.this["verify"].function_name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "breaching" # a snapshot a minute at least: no run means no check
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+  tags                = merge(local.tags, { Slo = "verification" })
+}

@@ -1,0 +1,32 @@
+# Every name in one place. Stream, tables, bucket and key are called as
+# `tallystream setup` calls them: infra/tofu's tests compare both.
+
+locals {
+  name = "tallystream-${var.election}"
+
+  stream_name   = "${local.name}-stream"
+  ledger_name   = "${local.name}-ledger"
+  control_name  = "${local.name}-control"
+  signing_alias = "alias/${local.name}-publish"
+  data_alias    = "alias/${local.name}-data"
+
+  account   = data.aws_caller_identity.this.account_id
+  partition = data.aws_partition.this.partition
+  is_home   = var.home == null
+
+  # Bucket names are global; the account and the region keep them apart.
+  bucket_name         = "${local.name}-${local.account}-${var.region}"
+  replica_bucket_name = "${local.name}-${local.account}-${var.replica_region}"
+
+  # The election's truth, wherever it is. Services are given these and no others.
+  home_region   = local.is_home ? var.region : var.home.region
+  home_data_key = local.is_home ? aws_kms_key.data.arn : var.home.data_key_arn
+  home_bucket   = "${local.name}-${local.account}-${local.home_region}"
+
+  home_stream_arn  = "arn:${local.partition}:kinesis:${local.home_region}:${local.account}:stream/${local.stream_name}"
+  home_ledger_arn  = "arn:${local.partition}:dynamodb:${local.home_region}:${local.account}:table/${local.ledger_name}"
+  home_control_arn = "arn:${local.partition}:dynamodb:${local.home_region}:${local.account}:table/${local.control_name}"
+  home_bucket_arn  = "arn:${local.partition}:s3:::${local.home_bucket}"
+
+  tags = merge(var.tags, { Election = var.election, Region = var.region, ManagedBy = "opentofu" })
+}

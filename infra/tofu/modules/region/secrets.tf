@@ -1,0 +1,30 @@
+# Secrets by name only: their values are put in by hand or by a ceremony
+# (infra/runbooks/secrets.md) and are in no state file.
+
+locals {
+  secrets = {
+    ingest_key = "Private key (note format) that signs receipts: `tallystream keys new ingest`."
+    bus_url    = "URL of the bus with user and password, tls://user:password@host:4222."
+    bus_tls    = "JSON of the bus's certificates: ca, certificate, key, each PEM; and password."
+    media_keys = "Keys of media, separated by commas."
+  }
+
+  # Which service may read which. Publish signs in KMS and has none of the keys.
+  secrets_of = {
+    ingest    = ["ingest_key", "bus_url"]
+    aggregate = ["bus_url"]
+    publish   = ["bus_url"]
+    fanout    = ["bus_url", "media_keys"]
+    bus       = ["bus_tls"]
+  }
+}
+
+resource "aws_secretsmanager_secret" "this" {
+  for_each = local.secrets
+
+  name                    = "${local.name}/${each.key}"
+  description             = each.value
+  kms_key_id              = aws_kms_key.data.arn
+  recovery_window_in_days = 30
+  tags                    = local.tags
+}

@@ -1,0 +1,192 @@
+# The four services on Fargate: what runs, with what, how many at least.
+
+variable "sizes" {
+  type = map(object({
+    cpu     = number
+    memory  = number
+    minimum = number
+    maximum = number
+  }))
+  description = "CPU units (1,024 is a core), MiB, and the least and greatest number of tasks, by service."
+  default = {
+    ingest    = { cpu = 2048, memory = 4096, minimum = 3, maximum = 30 }
+    aggregate = { cpu = 2048, memory = 8192, minimum = 2, maximum = 16 }
+    publish   = { cpu = 4096, memory = 16384, minimum = 2, maximum = 2 }
+    fanout    = { cpu = 4096, memory = 8192, minimum = 3, maximum = 100 }
+  }
+
+  validation {
+    condition     = toset(keys(var.sizes)) == toset(["ingest", "aggregate", "publish", "fanout"])
+    error_message = "sizes must have ingest, aggregate, publish and fanout."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.sizes) : s.minimum >= 2 && s.maximum >= s.minimum])
+    error_message = "Each service needs at least two tasks, in two zones, and a maximum not below its minimum."
+  }
+}
+
+variable "hosts" {
+  type = object({
+    results = string
+    ingest  = string
+    live    = string
+  })
+  description = "Public host names: pages, submissions, live results."
+
+  validation {
+    condition     = alltrue([for h in values(var.hosts) : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)+$", h))])
+    error_message = "hosts must be host names, without scheme or path."
+  }
+}
+
+locals {
+  # publish has one leader; the second waits for its lease. More would only wait.
+  services = {
+    ingest = {
+      # All connections come from the balancer: limits by address are the edge's.
+      arguments = ["--listen=0.0.0.0:${local.ports.ingest}", "--limit-address-conns=20000", "--limit-failure-rate=-1"]
+      ports     = [local.ports.ingest]
+      secrets   = { TALLYSTREAM_INGEST_KEY = "ingest_key", TALLYSTREAM_BUS = "bus_url" }
+      runs      = true
+    }
+    aggregate = {
+      arguments = []
+      ports     = []
+      secrets   = { TALLYSTREAM_BUS = "bus_url" }
+      runs      = var.writes
+    }
+    publish = {
+      arguments = ["--live-url=wss://${var.hosts.live}"]
+      ports     = []
+      secrets   = { TALLYSTREAM_BUS = "bus_url" }
+      runs      = var.writes
+    }
+    fanout = {
+      arguments = ["--listen=0.0.0.0:${local.ports.fanout}", "--host=${var.hosts.live}", "--origin=https://${var.hosts.results}", "--limit-connections=50000"]
+      ports     = [local.ports.fanout]
+      secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_MEDIA_KEYS = "media_keys" }
+      runs      = true
+    }
+  }
+
+  # Where the election's truth is. The SDK reads these itself.
+  environment = merge(
+    {
+      AWS_REGION             = local.home_region
+      TALLYSTREAM_AWS_PREFIX = "tallystream"
+      TALLYSTREAM_AWS_BUCKET = local.home_bucket
+      TALLYSTREAM_DATA       = "/election"
+      AWS_ENDPOINT_URL_KMS   = "https://kms.${var.region}.amazonaws.com" # signing is always local: the key is in every region
+    },
+    local.is_home ? {} : {
+      AWS_ENDPOINT_URL_KINESIS  = var.home.endpoints["kinesis"]
+      AWS_ENDPOINT_URL_DYNAMODB = var.home.endpoints["dynamodb"]
+      AWS_ENDPOINT_URL_S3       = var.home.endpoints["s3"]
+    },
+  )
+
+  # Nothing in a container can write its own root, gain rights, or keep any.
+  hardening = {
+    readonlyRootFilesystem = true
+    privileged             = false
+    user                   = "65532:65532"
+    linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
+    ulimits                = [{ name = "nofile", softLimit = 131072, hardLimit = 131072 }]
+  }
+
+  log_options = { for name, group in aws_cloudwatch_log_group.service : name => {
+    logDriver = "awslogs"
+    options = {
+      "awslogs-group"         = group.name
+      "awslogs-region"        = var.region
+      "awslogs-stream-prefix" = name
+      "mode"                  = "non-blocking" # a slow log must not stop a count
+      "max-buffer-size"       = "8m"
+    }
+  } }
+}
+
+resource "aws_ecs_task_definition" "service" {
+  for_each = local.services
+
+  family                   = "${local.name}-${each.key}"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.sizes[each.key].cpu
+  memory                   = var.sizes[each.key].memory
+  task_role_arn            = aws_iam_role.task[each.key].arn
+  execution_role_arn       = aws_iam_role.start[each.key].arn
+  tags                     = local.tags
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = "ARM64"
+  }
+
+  container_definitions = jsonencode([
+    merge(local.hardening, {
+      name         = each.key
+      image        = var.images.tallystream
+      essential    = true
+      command      = concat([each.key, "--status=0.0.0.0:${local.ports.status}"], each.value.arguments)
+      stopTimeout  = 120 # ingest finishes what it has accepted; publish makes one last snapshot
+      environment  = [for k, v in merge(local.environment, { GOMEMLIMIT = "${floor(var.sizes[each.key].memory * 0.8)}MiB" }) : { name = k, value = v }]
+      secrets      = [for k, v in each.value.secrets : { name = k, valueFrom = aws_secretsmanager_secret.this[v].arn }]
+      portMappings = [for p in concat(each.value.ports, [local.ports.status]) : { containerPort = p, protocol = "tcp" }]
+
+      logConfiguration = local.log_options[each.key]
+    }),
+    merge(local.hardening, {
+      name             = "collector"
+      image            = var.images.collector
+      essential        = false # metrics may fail; the count goes on, and a missing metric is an alarm
+      environment      = [{ name = "AOT_CONFIG_CONTENT", value = local.collector_configuration[each.key] }]
+      logConfiguration = local.log_options[each.key]
+    }),
+  ])
+}
+
+resource "aws_ecs_service" "this" {
+  for_each = local.services
+
+  name                               = each.key
+  cluster                            = aws_ecs_cluster.this.id
+  task_definition                    = aws_ecs_task_definition.service[each.key].arn
+  launch_type                        = "FARGATE"
+  platform_version                   = "1.4.0"
+  desired_count                      = each.value.runs ? var.sizes[each.key].minimum : 0
+  availability_zone_rebalancing      = "ENABLED"
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
+  enable_execute_command             = false # nobody gets a shell beside the keys
+  propagate_tags                     = "SERVICE"
+  tags                               = local.tags
+
+  network_configuration {
+    subnets          = [for s in aws_subnet.private : s.id]
+    security_groups  = [aws_security_group.service[each.key].id]
+    assign_public_ip = false
+  }
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  dynamic "load_balancer" {
+    for_each = { for k, v in local.target_groups : k => v if k == each.key }
+
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = each.key
+      container_port   = local.ports[each.key]
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [desired_count] # autoscaling's, once it runs
+  }
+
+  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.start, aws_vpc_endpoint.interface]
+}

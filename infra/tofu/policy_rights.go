@@ -1,0 +1,191 @@
+package tofu
+
+import (
+	"strings"
+
+	"tallystream/infra/check"
+)
+
+// eachStatement calls fn for every statement of every policy document.
+func (l *look) eachStatement(fn func(m *check.Module, document *check.Block, s nestedBlock)) {
+	l.each("data", "aws_iam_policy_document", func(m *check.Module, b *check.Block) {
+		for _, s := range nested(m, b.Body, "statement") {
+			fn(m, b, s)
+		}
+	})
+}
+
+// wholeResources are the only statements whose resource may be "*", by document
+// and sid, each with the reason.
+var wholeResources = map[string]string{
+	"start RegistryToken":             "ecr:GetAuthorizationToken has no resource",
+	"data_key Administer":             "in a key's own policy * is this key",
+	"data_key UseByRolesOfTheAccount": "in a key's own policy * is this key",
+	"data_key ServicesWithGrants":     "in a key's own policy * is this key",
+	"data_key LogsAndAlarms":          "in a key's own policy * is this key",
+	"signing_key Administer":          "in a key's own policy * is this key",
+	"signing_key Read":                "in a key's own policy * is this key",
+	"signing_key Sign":                "in a key's own policy * is this key",
+	"alarms_key Administer":           "in a key's own policy * is this key",
+	"alarms_key AlarmsAndBudgets":     "in a key's own policy * is this key",
+	"endpoint OwnAccountOnly":         "an endpoint's policy takes away and gives nothing; its conditions name the account",
+}
+
+// namedBelow are the ends of resources that stand for what has no name
+// beforehand: objects in a bucket, streams of a log group, a consumer's birthday.
+var namedBelow = []string{
+	"aws_s3_bucket.published.arn}/*",
+	"aws_s3_bucket.published.arn}/snapshots/*",
+	"aws_s3_bucket.archive.arn}/*",
+	"aws_s3_bucket.archive.arn}/AWSLogs/*",
+	"aws_s3_bucket.archive.arn}/flow/*",
+	"aws_s3_bucket.archive.arn}/live/*",
+	"aws_s3_bucket.archive.arn}/ingest/AWSLogs/${local.account}/*",
+	"aws_s3_bucket.archive.arn}/trail/AWSLogs/${local.account}/*",
+	"local.home_bucket_arn}/*",
+	"local.replica_bucket_name}/*",
+	"local.layer_bucket_arn}/*",
+	"aws_cloudwatch_log_group.metrics.arn}:log-stream:*",
+	"aws_cloudwatch_log_group.service[each.key].arn}:log-stream:*",
+	"aws_cloudwatch_log_group.function[each.key].arn}:log-stream:*",
+	"/consumer/${local.name}-aggregate:*",
+}
+
+func rights(d Deployment) []check.Finding {
+	l := look{Deployment: d}
+	l.eachStatement(func(m *check.Module, document *check.Block, s nestedBlock) {
+		if argument(m, s.Body, "effect") == "Deny" {
+			return
+		}
+		where := document.Name + " " + argument(m, s.Body, "sid")
+		for _, name := range []string{"not_actions", "not_resources", "not_principals"} {
+			if s.Body.Attributes[name] != nil || len(nested(m, s.Body, name)) > 0 {
+				l.add(s.At, "%s: %s gives everything but", document.Address(), name)
+			}
+		}
+		actions, ok := list(m, s.Body, "actions")
+		if !ok {
+			l.add(s.At, "%s: its actions are not a list that can be read here", document.Address())
+		}
+		for _, a := range actions {
+			if strings.Contains(a, "*") && where != "endpoint OwnAccountOnly" {
+				l.add(s.At, "%s: the action %q is a wildcard", document.Address(), a)
+			}
+		}
+		l.resources(m, document, s, where)
+		if where == "endpoint OwnAccountOnly" {
+			l.ownAccount(m, document, s)
+		}
+	})
+	l.each("resource", "", func(m *check.Module, b *check.Block) {
+		switch b.Type {
+		case "aws_iam_role_policy_attachment", "aws_iam_policy_attachment", "aws_iam_user", "aws_iam_access_key", "aws_iam_group":
+			l.add(b.At, "%s: rights are given to roles, by documents of ours", b.Address())
+		case "aws_iam_role_policy", "aws_iam_policy":
+			if got := argument(m, b.Body, "policy"); !strings.HasPrefix(got, "data.aws_iam_policy_document.") && got != "each.value" {
+				l.add(b.At, "%s: its policy is not a document that is checked", b.Address())
+			}
+		}
+	})
+	return l.found
+}
+
+func (l *look) resources(m *check.Module, document *check.Block, s nestedBlock, where string) {
+	if s.Body.Attributes["resources"] == nil {
+		if len(nested(m, s.Body, "principals")) == 0 {
+			l.add(s.At, "%s: a statement without resources", document.Address())
+		}
+		return // who may assume a role: the role itself
+	}
+	resources, ok := list(m, s.Body, "resources")
+	if !ok {
+		l.add(s.At, "%s: its resources are not a list that can be read here", document.Address())
+	}
+	for _, r := range resources {
+		if strings.Contains(r, "*") && !(r == "*" && wholeResources[where] != "") && !endsAs(r, namedBelow) {
+			l.add(s.At, "%s: the resource %q is a wildcard", document.Address(), r)
+		}
+	}
+}
+
+// ownAccount demands of an endpoint's policy the conditions that make it narrow.
+func (l *look) ownAccount(m *check.Module, document *check.Block, s nestedBlock) {
+	found := map[string]bool{}
+	for _, c := range nested(m, s.Body, "condition") {
+		if values, ok := list(m, c.Body, "values"); ok && len(values) == 1 && values[0] == "local.account" {
+			found[argument(m, c.Body, "variable")] = true
+		}
+	}
+	for _, want := range []string{"aws:PrincipalAccount", "aws:ResourceAccount"} {
+		if !found[want] {
+			l.add(s.At, "%s: no condition on %s", document.Address(), want)
+		}
+	}
+}
+
+func endsAs(s string, ends []string) bool {
+	for _, e := range ends {
+		if strings.HasSuffix(s, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// writing are the actions that change what the public sees or what it is made of.
+var writing = map[string]bool{
+	"dynamodb:BatchWriteItem": true, "dynamodb:DeleteItem": true, "dynamodb:PutItem": true, "dynamodb:UpdateItem": true,
+	"kms:Sign": true, "s3:PutObject": true,
+}
+
+// never are actions that no service has.
+var never = map[string]bool{
+	"s3:DeleteObject": true, "s3:DeleteObjectVersion": true, "s3:BypassGovernanceRetention": true, "s3:PutBucketPolicy": true,
+	"dynamodb:BatchWriteItem": true, "dynamodb:DeleteTable": true, "kinesis:DeleteStream": true, "kms:ScheduleKeyDeletion": true, "iam:PassRole": true,
+}
+
+// services are the documents of the four services' roles.
+var services = map[string]bool{"ingest": true, "aggregate": true, "publish": true, "fanout": true}
+
+func oneWriter(d Deployment) []check.Finding {
+	l := look{Deployment: d}
+	m := d.Modules[Region]
+	for _, document := range m.Of("data", "aws_iam_policy_document") {
+		if !services[document.Name] && document.Name != "signing_key" {
+			continue
+		}
+		for _, s := range nested(m, document.Body, "statement") {
+			actions, _ := list(m, s.Body, "actions")
+			for _, a := range actions {
+				if writing[a] && s.When != "var.writes" {
+					l.add(s.At, "%s: %s is allowed in regions that do not write", document.Address(), a)
+				}
+				if never[a] && document.Name != "signing_key" {
+					l.add(s.At, "%s: no service may %s", document.Address(), a)
+				}
+				if resources, _ := list(m, s.Body, "resources"); a == "dynamodb:DeleteItem" && contains(resources, "local.home_ledger_arn") {
+					l.add(s.At, "%s: the ledger forgets nothing", document.Address())
+				}
+			}
+		}
+	}
+	l.switches()
+	return l.found
+}
+
+// switches demands that each region asks the deployment's one switch whether it
+// is the writer, and no two ask for the same region.
+func (l *look) switches() {
+	l.each("module", "", func(m *check.Module, call *check.Block) {
+		if m.Called(call) != Region {
+			return
+		}
+		region := argument(m, call.Body, "region")
+		if got := argument(m, call.Body, "writes"); got != "var.writer_region" {
+			l.add(call.At, "%s: writes is not asked of var.writer_region", call.Address())
+		}
+		if a := call.Body.Attributes["writes"]; a != nil && !contains(stringsOf(m, a), region) {
+			l.add(a.SrcRange, "%s: writes is compared with another region than %s", call.Address(), region)
+		}
+	})
+}
