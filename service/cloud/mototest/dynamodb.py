@@ -110,7 +110,7 @@ def transact_write_response(self):
     for old in [name for name, (_, until) in tokens.items() if until < now]:
         del tokens[old]
     token = (backend.account_id, backend.region_name, body.get("ClientRequestToken"))
-    digest = hashlib.sha256(json.dumps(body["TransactItems"], sort_keys=True).encode()).digest()
+    digest = hashlib.sha256(json.dumps(body["TransactItems"], sort_keys=True, default=bytes.hex).encode()).digest()
     cost = {}
     if token in tokens:
         if tokens[token][0] != digest:
