@@ -64,7 +64,7 @@ func (w *writer) close() error { return w.conn.Close() }
 // error the outcome may be unknown; load again.
 func (l *SQLite) Commit(ctx context.Context, batches []Batch) error {
 	for i := range batches {
-		if err := batches[i].validate(l.election); err != nil {
+		if err := batches[i].Validate(l.election); err != nil {
 			return err
 		}
 	}

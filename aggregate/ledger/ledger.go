@@ -95,9 +95,9 @@ type Records interface {
 	Get(ctx context.Context, at schemas.Checkpoint) ([]byte, error)
 }
 
-// validate returns what of b no fold could have produced. It is a defect of
+// Validate returns what of b no fold could have produced. It is a defect of
 // the caller; the ledger refuses it before anything is written.
-func (b *Batch) validate(e *schemas.Election) error {
+func (b *Batch) Validate(e *schemas.Election) error {
 	before, after := &b.Before, &b.After
 	switch {
 	case before.Partition != after.Partition || int(after.Partition) >= e.Definition.Partitions:
