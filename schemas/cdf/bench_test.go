@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -175,10 +176,15 @@ func BenchmarkUnionImport(b *testing.B) {
 	g, _ := union()
 	file := preElection(b, g.Election())
 	b.SetBytes(int64(len(file)))
+	var d *schemas.Definition
 	for b.Loop() {
-		if _, err := cdf.Import(bytes.NewReader(file), cdf.Options{}); err != nil {
+		var err error
+		if d, err = cdf.Import(bytes.NewReader(file), cdf.Options{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+	if !reflect.DeepEqual(d, g.Election().Definition) {
+		b.Error("the definition that was read is not the one that was written")
 	}
 	b.ReportMetric(float64(len(file))/1e6, "file-MB")
 }

@@ -215,6 +215,36 @@ func TestAContestsDistrictIsThePlaceWhereExactlyItsVotersLive(t *testing.T) {
 	}
 }
 
+func TestADistrictIsMadeOfPrecinctsNotOfBookkeeping(t *testing.T) {
+	d := &schemas.Definition{
+		Schema: schemas.DefinitionSchema, Election: "e", Date: "2026-11-03", Origin: "e.example/e", CountTypes: []schemas.CountType{schemas.OtherCounts},
+		Partitions: 1, Signatures: 1, States: []schemas.State{{ID: "st"}},
+		Counties: []schemas.County{{ID: "a", State: "st"}, {ID: "b", State: "st"}, {ID: "mail", State: "st"}},
+		Styles: []schemas.Style{
+			{ID: "a", Contests: []schemas.ContestID{"a", "a-mail", "both"}}, {ID: "b", Contests: []schemas.ContestID{"both"}}, {ID: "mail", Contests: []schemas.ContestID{"a-mail"}},
+		},
+		Units: []schemas.Unit{
+			{ID: "a.1", County: "a", Kind: schemas.PrecinctUnit, Style: "a"},
+			{ID: "a.late", County: "a", Kind: schemas.AdministrativeUnit, Style: "b"}, // does not vote on a
+			{ID: "b.1", County: "b", Kind: schemas.PrecinctUnit, Style: "b"},
+			{ID: "mail.1", County: "mail", Kind: schemas.AdministrativeUnit, Style: "mail"},
+		},
+	}
+	for _, id := range []schemas.ContestID{"a", "a-mail", "both"} {
+		d.Contests = append(d.Contests, schemas.Contest{
+			ID: id, Kind: schemas.BallotMeasureContest, VotesAllowed: 1, Residuals: schemas.ResidualsNone, Selections: []schemas.Selection{{ID: "yes"}},
+		})
+	}
+	got := map[string]string{}
+	for _, c := range parse(t, preElection(t, open(t, d))).Election[0].Contest {
+		got[c.ID] = c.ElectionDistrictId
+	}
+	want := map[string]string{"contest.a": "place.a", "contest.a-mail": "district.a-mail", "contest.both": "place.st"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
 func TestTheSameFactsGiveTheSameBytes(t *testing.T) {
 	first := reports(t)
 	for range 3 {
