@@ -3,6 +3,8 @@ package fanout
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,13 +23,32 @@ type admission struct {
 
 	mu        sync.Mutex // guards the rest
 	open      int
-	addresses map[netip.Addr]int
+	addresses map[network]int32 // connections of each
+	byKey     []int             // connections of each key
 	closed    bool
 	empty     chan struct{} // closed when closed and nothing is open
 }
 
+// network is whom a limit is for: an IPv4 address, or the upper half of one of
+// IPv6, since a /64 is what one customer gets. There is one for each of a
+// million connections, so it is a number.
+type network uint64
+
+const (
+	unknownNetwork network = 0              // all of these share one limit
+	thisMachine    network = math.MaxUint64 // a proxy or a rehearsal: no limit
+)
+
+// ticket is what a connection was let in with, and gives back.
+type ticket struct {
+	from network
+	key  int16 // of media, -1 without
+}
+
+func (t ticket) media() bool { return t.key >= 0 }
+
 func newAdmission(c *Config) *admission {
-	a := &admission{limits: c.Limits, header: c.AddressHeader, addresses: map[netip.Addr]int{}, empty: make(chan struct{})}
+	a := &admission{limits: c.Limits, header: c.AddressHeader, addresses: map[network]int32{}, empty: make(chan struct{})}
 	for _, o := range c.Origins {
 		a.origins = append(a.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
 	}
@@ -37,6 +58,7 @@ func newAdmission(c *Config) *admission {
 	for _, k := range c.MediaKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
 	}
+	a.byKey = make([]int, len(a.keys))
 	return a
 }
 
@@ -97,52 +119,65 @@ func (a *admission) originAllowed(origin, host string) bool {
 	return false
 }
 
-// media reports whether the request brings a key. Each is compared in the
-// same time whatever it is.
-func (a *admission) media(r *http.Request) bool {
+// key is which key of media the request brings, -1 for none. Each is compared
+// in the same time whatever it is.
+func (a *admission) key(r *http.Request) int16 {
 	key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		key = r.URL.Query().Get("key")
 	}
 	if key == "" {
-		return false
+		return -1
 	}
 	sum := sha256.Sum256([]byte(key))
-	found := 0
-	for _, k := range a.keys {
-		found |= subtle.ConstantTimeCompare(sum[:], k[:])
+	found := -1
+	for i, k := range a.keys {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k[:]), i, found)
 	}
-	return found == 1
+	return int16(found)
 }
 
 // enter counts a connection in. leave must follow if it succeeds.
-func (a *admission) enter(from netip.Addr) *refusal {
+func (a *admission) enter(t ticket) *refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	switch {
+	case a.closed:
 		return &refusal{"draining", http.StatusServiceUnavailable, "this server is ending"}
-	}
-	if a.open >= a.limits.Connections {
+	case a.open >= a.limits.Connections:
 		return &refusal{"full", http.StatusServiceUnavailable, "too many live connections; the pages still update"}
-	}
-	// What comes from this machine is a proxy or a rehearsal, not one viewer.
-	if a.addresses[from] >= a.limits.AddressConnections && !from.IsLoopback() {
+	case t.from != thisMachine && int(a.addresses[t.from]) >= a.limits.AddressConnections:
 		return &refusal{"address", http.StatusTooManyRequests, "too many live connections from this address"}
+	case t.media() && a.byKey[t.key] >= a.limits.KeyConnections:
+		return &refusal{"key", http.StatusTooManyRequests, "too many live connections with this key"}
 	}
 	a.open++
-	a.addresses[from]++
+	if t.from != thisMachine {
+		a.addresses[t.from]++
+	}
+	if t.media() {
+		a.byKey[t.key]++
+	}
 	return nil
 }
 
-func (a *admission) leave(from netip.Addr) {
+func (a *admission) leave(t ticket) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open--
-	if a.addresses[from]--; a.addresses[from] <= 0 {
-		delete(a.addresses, from)
+	if t.from != thisMachine {
+		if a.addresses[t.from]--; a.addresses[t.from] <= 0 {
+			delete(a.addresses, t.from)
+		}
 	}
-	if a.closed && a.open == 0 {
-		close(a.empty)
+	if t.media() {
+		a.byKey[t.key]--
+	}
+	if a.open == 0 {
+		a.addresses = map[network]int32{} // a map keeps what it once needed
+		if a.closed {
+			close(a.empty)
+		}
 	}
 }
 
@@ -166,7 +201,7 @@ func (a *admission) isClosed() bool {
 }
 
 // address is the client's, as the limits count it.
-func (a *admission) address(r *http.Request) netip.Addr {
+func (a *admission) address(r *http.Request) network {
 	text := r.RemoteAddr
 	if host, _, err := net.SplitHostPort(text); err == nil {
 		text = host
@@ -181,13 +216,20 @@ func (a *admission) address(r *http.Request) netip.Addr {
 	}
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
-		return netip.Addr{} // all of these share one limit
+		return unknownNetwork
 	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if network, err := addr.Prefix(64); err == nil {
-			return network.Addr()
-		}
+	return networkOf(addr)
+}
+
+func networkOf(addr netip.Addr) network {
+	addr = addr.Unmap()
+	switch {
+	case addr.IsLoopback():
+		return thisMachine
+	case addr.Is4():
+		b := addr.As4()
+		return network(binary.BigEndian.Uint32(b[:]))
 	}
-	return addr
+	b := addr.As16()
+	return network(binary.BigEndian.Uint64(b[:8]))
 }

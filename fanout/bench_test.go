@@ -53,7 +53,7 @@ func BenchmarkSpread(b *testing.B) {
 	var woken []int
 	sessions := make([]*fanout.Session, viewers)
 	for i := range sessions {
-		sessions[i] = hub.Open(fanout.SessionOptions{Wake: func() { woken = append(woken, i) }})
+		sessions[i] = hub.Open(fanout.SessionOptions{Waker: fanout.WakerFunc(func() { woken = append(woken, i) })})
 		defer sessions[i].Close()
 		sub := schemas.Subscribe{Documents: []schemas.DocumentID{"county/leon"}, Epoch: 1, Versions: map[schemas.DocumentID]schemas.Version{"county/leon": 0}}
 		if err := sessions[i].Subscribe(&sub); err != nil {
@@ -103,7 +103,7 @@ func BenchmarkUnion(b *testing.B) {
 			}
 			t.Add(&h, frame, true)
 		}
-		if frame, _, ok := t.Next(fanout.Position{Known: true, Epoch: 1}); !ok || len(frame) == 0 {
+		if frame, _, ok := t.Next(fanout.Position{Known: true, Epoch: 1}); !ok || len(frame.Text()) == 0 {
 			b.Fatal("no union")
 		}
 	}
@@ -161,7 +161,7 @@ func BenchmarkDeliveries(b *testing.B) {
 	x := startTier(b, fanout.Config{}, "county/leon")
 	var got sync.WaitGroup
 	for range viewers {
-		ws, _, err := websocket.Dial(context.Background(), "ws"+strings.TrimPrefix(x.http.URL, "http")+"/v1/live?g=county/leon&e=1&v=0", nil)
+		ws, _, err := websocket.Dial(context.Background(), x.url("?g=county/leon&e=1&v=0"), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 		before := used()
 		conns := make([]net.Conn, viewers)
 		for i := range conns {
-			c, err := net.Dial("tcp", x.http.Listener.Addr().String())
+			c, err := net.Dial("tcp", x.addr)
 			if err != nil {
 				b.Fatal(err)
 			}

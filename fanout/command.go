@@ -2,11 +2,11 @@ package fanout
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -30,10 +30,18 @@ type Command struct {
 	Host          []string      `help:"Answer for these host names only." placeholder:"NAME"`
 	AddressHeader string        `help:"Header in which a proxy before us states the client's address." placeholder:"NAME"`
 	MediaKey      []string      `help:"Keys of media, which may follow all documents at once." env:"TALLYSTREAM_MEDIA_KEYS" placeholder:"KEY"`
+	Engine        string        `help:"What moves frames: epoll (Linux) or portable; auto chooses." enum:"auto,epoll,portable" default:"auto"`
+	Listeners     int           `help:"Listening sockets at the address (SO_REUSEPORT)." default:"1"`
+	SharePort     bool          `help:"Let other processes listen at the same address (SO_REUSEPORT)."`
+	Compress      bool          `help:"Agree to permessage-deflate." default:"true" negatable:""`
+	TLSCert       string        `help:"Certificate chain (PEM): speak TLS here instead of in front, with the portable engine." type:"path" placeholder:"FILE"`
+	TLSKey        string        `help:"Its private key (PEM)." type:"path" placeholder:"FILE"`
 	MinInterval   time.Duration `help:"Unite a document's deltas for so long." default:"0s"`
 	Limits        struct {
 		Connections        int `help:"Live connections in all." default:"20000"`
 		AddressConnections int `help:"Live connections from one address." default:"512"`
+		KeyConnections     int `help:"Live connections with one media key." default:"512"`
+		PageConnections    int `help:"Connections for pages and events (epoll engine)." default:"4096"`
 		Documents          int `help:"Documents that one connection may follow." default:"64"`
 	} `embed:"" prefix:"limit-"`
 }
@@ -54,35 +62,75 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	server, err := New(Config{
+	config := Config{
+		Engine: c.engine(), Uncompressed: !c.Compress,
 		Origins: c.Origin, Hosts: c.Host, AddressHeader: c.AddressHeader, MediaKeys: c.MediaKey, MinInterval: c.MinInterval,
 		Limits: Limits{
-			Connections: c.Limits.Connections, AddressConnections: c.Limits.AddressConnections, Documents: c.Limits.Documents,
+			Connections: c.Limits.Connections, AddressConnections: c.Limits.AddressConnections, KeyConnections: c.Limits.KeyConnections,
+			PageConnections: c.Limits.PageConnections, Documents: c.Limits.Documents,
 		},
 		Bucket: files, Metrics: NewMetrics(g.Status.Registry), Logger: log,
-	})
+	}
+	if config.TLS, err = c.tls(); err != nil {
+		return err
+	}
+	server, err := New(config)
 	if err != nil {
 		return err
 	}
 	if err := wire.Receive(server); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", c.Listen)
+	listeners, err := Listen(ctx, c.Listen, c.Listeners, c.SharePort)
 	if err != nil {
-		return fmt.Errorf("listening for viewers: %w", err)
+		return err
 	}
+	at := listeners[0].Addr().String()
 	g.Status.Ready("fanout", server.Ready)
 	g.Status.Ready("bus", wire.Ready)
 	if err := g.ServeStatus(ctx, c.Status, log); err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, closeAll(listeners))
 	}
-	mux := http.NewServeMux()
-	server.Register(mux)
-	mux.Handle("/", files.Handler())
 	g.Go(func() error { return server.Run(ctx) })
-	g.Go(func() error { return service.Serve(ctx, l, mux) })
-	log.InfoContext(ctx, "serving viewers", "addr", "http://"+l.Addr().String(), "election", definition.Election, "bucket", c.Bucket)
+	g.Go(func() error { return server.Serve(ctx, files.Handler(), listeners...) })
+	log.InfoContext(ctx, "serving viewers", "addr", config.scheme()+"://"+at, "election", definition.Election, "bucket", c.Bucket, "engine", server.Engine())
 	return g.Wait()
+}
+
+// engine is the one that was asked for, or none.
+func (c *Command) engine() Engine {
+	if c.Engine == "auto" {
+		return ""
+	}
+	return Engine(c.Engine)
+}
+
+// tls reads the certificate, if one is named.
+func (c *Command) tls() (*tls.Config, error) {
+	if c.TLSCert == "" && c.TLSKey == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("opening --tls-cert and --tls-key: %w", err)
+	}
+	// WebSockets are opened over HTTP/1.1.
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
+}
+
+func (c *Config) scheme() string {
+	if c.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+func closeAll(listeners []net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Command) definition() (*schemas.Definition, error) {

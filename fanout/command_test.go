@@ -43,6 +43,7 @@ func TestTheServiceCarriesDeltasFromItsBusToViewers(t *testing.T) {
 	}
 	c := &fanout.Command{
 		Data: dir, Bucket: filepath.Join(dir, "public"), Listen: freeAddress(t), BusListen: freeAddress(t), Status: freeAddress(t),
+		Listeners: 2, Compress: true,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -1,17 +1,40 @@
 package fanout
 
 import (
+	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// Engine is what moves frames between sessions and sockets.
+type Engine string
+
+// The engines. Both speak the same protocol, byte for byte.
+const (
+	// Epoll is for Linux: a few threads for all connections.
+	Epoll Engine = "epoll"
+	// Portable is net/http with two goroutines for each connection. TLS and
+	// Server-Sent Events are always its.
+	Portable Engine = "portable"
+)
+
 // Config of a Server. Its zero value works.
 type Config struct {
 	Limits Limits
+
+	// Engine of Serve; default: Epoll on Linux without TLS, Portable elsewhere.
+	Engine Engine
+	// TLS makes Serve speak it; nil: that is done in front of it.
+	TLS *tls.Config
+	// Uncompressed declines permessage-deflate, which is otherwise agreed to
+	// with every viewer that offers it.
+	Uncompressed bool
 
 	// Origins of pages on other hosts that may open a live connection, such
 	// as "https://results.example.org"; "*" is all of them. A page of the same
@@ -54,9 +77,14 @@ type Limits struct {
 	// AddressConnections is for one address, or one /64 network of IPv6, since
 	// that is what one customer gets. Default 512: schools and offices share.
 	AddressConnections int
+	KeyConnections     int           // with one media key; default 512
+	Handshakes         int           // begun and not finished: beyond, the oldest are ended; default 4,096. Epoll engine only
+	PageConnections    int           // that are not WebSockets: pages, events; default 4,096. Epoll engine only
+	HandshakeTimeout   time.Duration // from the connection's begin to the request's end; default 5 s
+	CloseTimeout       time.Duration // for the viewer's answer to a close frame; default 5 s
 	Documents          int           // of one connection; default 64
 	FrameBytes         int64         // of a client's frame; default 32 KiB, which holds 64 long names twice
-	FrameRate          float64       // client frames a second, after a burst of four times as many; default 5
+	FrameRate          float64       // client frames of any kind a second, after a burst of four times as many; default 5
 	WriteTimeout       time.Duration // of one frame; default 15 s
 	SlowWrite          time.Duration // a frame that takes longer ends the connection; default 5 s
 	IdleTimeout        time.Duration // without a sign of life, or without a document; default 60 s
@@ -79,16 +107,29 @@ func defaulted[T comparable](v *T, d T) {
 	}
 }
 
+func (c *Config) defaultEngine() Engine {
+	if runtime.GOOS == "linux" && c.TLS == nil {
+		return Epoll
+	}
+	return Portable
+}
+
 func (c Config) withDefaults() Config {
 	l := &c.Limits
 	defaulted(&l.Connections, 20_000)
 	defaulted(&l.AddressConnections, 512)
+	defaulted(&l.KeyConnections, 512)
+	defaulted(&l.Handshakes, 4096)
+	defaulted(&l.PageConnections, 4096)
+	defaulted(&l.HandshakeTimeout, 5*time.Second)
+	defaulted(&l.CloseTimeout, 5*time.Second)
 	defaulted(&l.Documents, 64)
 	defaulted(&l.FrameBytes, 32<<10)
 	defaulted(&l.FrameRate, 5)
 	defaulted(&l.WriteTimeout, 15*time.Second)
 	defaulted(&l.SlowWrite, 5*time.Second)
 	defaulted(&l.IdleTimeout, 60*time.Second)
+	defaulted(&c.Engine, c.defaultEngine())
 	defaulted(&c.BucketEvery, 2*time.Second)
 	defaulted(&c.PingEvery, 20*time.Second)
 	defaulted(&c.DrainSpread, 5*time.Second)
@@ -102,4 +143,16 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	return c
+}
+
+func (c *Config) checkEngine() error {
+	switch {
+	case c.Engine != Epoll && c.Engine != Portable:
+		return fmt.Errorf("configuring the fanout: engine %q: want %s or %s", c.Engine, Epoll, Portable)
+	case c.Engine == Epoll && runtime.GOOS != "linux":
+		return fmt.Errorf("configuring the fanout: engine %s needs Linux", Epoll)
+	case c.Engine == Epoll && c.TLS != nil:
+		return fmt.Errorf("configuring the fanout: engine %s speaks no TLS: end it in front, or use %s", Epoll, Portable)
+	}
+	return nil
 }

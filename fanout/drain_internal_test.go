@@ -15,15 +15,15 @@ func TestASessionOpenedDuringDrainIsToldToComeBack(t *testing.T) {
 	}
 	s.admission.close()
 	s.hub.End(drainReason, 1, 1)
-	session := s.hub.Open(SessionOptions{Wake: func() {}})
+	session := s.hub.Open(SessionOptions{Waker: WakerFunc(func() {})})
 	defer session.Close()
 	s.lateComer(session)
 	frame, err := session.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bye, err := schemas.ParseBye(frame); err != nil || bye.Reason != drainReason {
-		t.Errorf("%q: %+v, %v", frame, bye, err)
+	if bye, err := schemas.ParseBye(frame.Text()); err != nil || bye.Reason != drainReason {
+		t.Errorf("%q: %+v, %v", frame.Text(), bye, err)
 	}
 	if _, err := session.Next(); err == nil {
 		t.Error("the session goes on after bye")

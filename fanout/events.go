@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"tallystream/schemas"
 )
 
@@ -21,11 +19,16 @@ import (
 // so that plain EventSource goes on from there after a break. Our own browser
 // client states its versions in the query.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	release, ok := s.admit(w, r)
+	t, ok := s.admit(w, r)
 	if !ok {
 		return
 	}
-	defer release()
+	inside := false // converse gives the ticket back
+	defer func() {
+		if !inside {
+			s.admission.leave(t)
+		}
+	}()
 	first, err := subscriptionOf(r.URL.Query())
 	if err == nil && len(first.Documents) == 0 {
 		err = fmt.Errorf("query: want a g for each document")
@@ -35,8 +38,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	media := s.admission.media(r)
-	if n := len(first.Documents); n > s.limits.Documents && !media {
+	if n := len(first.Documents); n > s.limits.Documents && !t.media() {
 		s.metrics.refused.WithLabelValues("query").Inc()
 		http.Error(w, fmt.Sprintf("query: %d documents, want at most %d", n, s.limits.Documents), http.StatusBadRequest)
 		return
@@ -47,7 +49,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		s.metrics.refused.WithLabelValues("handshake").Inc()
 		return // the connection is gone or cannot stream
 	}
-	s.serve("events", media, first, c, func(ctx context.Context, _ *Session) ending {
+	inside = true
+	s.converse("events", &opening{ticket: t, first: first}, c, func(ctx context.Context, _ *Session) ending {
 		select {
 		case <-r.Context().Done():
 		case <-ctx.Done():
@@ -99,8 +102,8 @@ func (c *eventStream) begin(origin string) error {
 	return c.write([]byte("retry: 3000\n\n"))
 }
 
-func (c *eventStream) send(frame []byte) error {
-	head := []byte(nil)
+func (c *eventStream) send(f *Frame) error {
+	head, frame := []byte(nil), f.Text()
 	if c.ids {
 		head = appendEventID(head, frame)
 	}
@@ -124,7 +127,9 @@ func (c *eventStream) write(parts ...[]byte) error {
 
 // end has nothing to say: an event stream knows no close codes. Returning
 // from the handler ends it.
-func (c *eventStream) end(websocket.StatusCode, string) {}
+func (c *eventStream) end(ending) {}
+
+func (c *eventStream) linger() {}
 
 // appendEventID appends the id line of a delta. A snap has none: what it names
 // may not have been fetched when the connection breaks.

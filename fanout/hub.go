@@ -23,8 +23,9 @@ type Hub struct {
 
 	sessions [pingPhases]registry
 
-	stateMu sync.Mutex // guards state and dirty
+	stateMu sync.Mutex // guards the rest
 	state   State
+	hello   *Frame   // that says the state; nil: not built since it changed
 	dirty   []*topic // with news since the last Flush
 }
 
@@ -37,33 +38,21 @@ type State struct {
 
 // topic is one document with those who follow it.
 type topic struct {
+	document schemas.DocumentID
+
 	mu      sync.Mutex // guards the rest
 	trail   *Trail
 	viewers []*following
 	dirty   bool // in Hub.dirty
 }
 
-// pingPhases is how many parts the sessions are split into, so that pings are
-// spread over time.
-const pingPhases = 32
-
-// registry is one part of the sessions.
-type registry struct {
-	mu       sync.Mutex // guards sessions
-	sessions map[*Session]struct{}
-}
-
 // NewHub makes a hub whose ordinary sessions may follow that many documents.
 // With conflate set, deltas are united until Flush.
 func NewHub(maxDocuments int, conflate bool, m *Metrics) *Hub {
-	h := &Hub{
+	return &Hub{
 		maxDocuments: maxDocuments, conflate: conflate, metrics: m,
 		topics: map[schemas.DocumentID]*topic{}, media: map[*Session]func(schemas.DocumentID) Position{},
 	}
-	for i := range h.sessions {
-		h.sessions[i].sessions = map[*Session]struct{}{}
-	}
-	return h
 }
 
 // State is how far the hub is.
@@ -75,20 +64,30 @@ func (h *Hub) State() State {
 
 // Open begins a session, with a hello.
 func (h *Hub) Open(o SessionOptions) *Session {
-	s := &Session{hub: h, media: o.Media, wake: o.Wake, phase: rand.IntN(pingPhases), followed: map[schemas.DocumentID]*following{}}
-	r := h.registryOf(s)
-	r.mu.Lock()
-	r.sessions[s] = struct{}{}
-	r.mu.Unlock()
-	at := h.State()
-	hello := schemas.Hello{Epoch: at.Epoch, Log: at.Log, Snapshot: at.Snapshot}
-	s.Tell(hello.AppendFrame(nil))
+	s := &Session{}
+	h.open(s, o)
 	return s
 }
 
-func (h *Hub) registryOf(s *Session) *registry { return &h.sessions[s.phase] }
+// open begins a session that lies where its engine wants it.
+func (h *Hub) open(s *Session, o SessionOptions) {
+	s.hub, s.waker, s.media, s.phase = h, o.Waker, o.Media, uint8(rand.IntN(pingPhases))
+	h.sessions[s.phase].add(s)
+	s.Tell(h.greeting())
+}
 
-// OnDelta takes a delta frame from the bus, keeps it, and returns its head.
+// greeting is the hello for now, the same for everybody who comes.
+func (h *Hub) greeting() *Frame {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	if h.hello == nil {
+		hello := schemas.Hello{Epoch: h.state.Epoch, Log: h.state.Log, Snapshot: h.state.Snapshot}
+		h.hello = newFrame(hello.AppendFrame(nil), 0)
+	}
+	return h.hello
+}
+
+// OnDelta takes a delta frame from the bus, copies it, and returns its head.
 // Nothing but that is read unless somebody needs more.
 func (h *Hub) OnDelta(frame []byte) (head schemas.DeltaHeader, ok bool) {
 	head, _, err := schemas.ReadDeltaHeader(frame)
@@ -158,6 +157,7 @@ func (h *Hub) advance(to State) {
 		h.state.Log = max(h.state.Log, to.Log)
 	}
 	h.state.Snapshot = max(h.state.Snapshot, to.Snapshot)
+	h.hello = nil
 }
 
 // spread tells those who follow t, now or at the next Flush. t.mu is held.
@@ -205,7 +205,7 @@ func (h *Hub) Flush() {
 func (h *Hub) Ping(phase int, micros int64) {
 	at := h.State()
 	ping := schemas.Ping{Epoch: at.Epoch, Log: at.Log, Snapshot: at.Snapshot, Micros: micros}
-	frame := ping.AppendFrame(nil) // one for all
+	frame := newPing(ping.AppendFrame(nil)) // one for all
 	h.sessions[phase%pingPhases].each(func(s *Session) { s.Tell(frame) })
 }
 
@@ -218,17 +218,9 @@ func (h *Hub) End(reason string, least, spread int64) {
 }
 
 // farewell is a bye frame that asks for a wait of at least least milliseconds.
-func farewell(reason string, least, spread int64) []byte {
+func farewell(reason string, least, spread int64) *Frame {
 	bye := schemas.Bye{Reason: reason, Milliseconds: least + rand.Int64N(max(spread, 1))}
-	return bye.AppendFrame(nil)
-}
-
-func (r *registry) each(fn func(*Session)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for s := range r.sessions {
-		fn(s)
-	}
+	return newFrame(bye.AppendFrame(nil), 0)
 }
 
 // topic finds or makes the topic of a document.
@@ -250,7 +242,7 @@ func (h *Hub) make(d schemas.DocumentID) *topic {
 	if t := h.topics[d]; t != nil {
 		return t
 	}
-	t := &topic{trail: NewTrail(d)}
+	t := &topic{document: d, trail: NewTrail(d)}
 	h.topics[d] = t
 	h.metrics.documents.Set(float64(len(h.topics)))
 	for s, position := range h.media {
@@ -279,15 +271,15 @@ func (h *Hub) attach(s *Session, d schemas.DocumentID, t *topic, p Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.mu.Lock()
-	f := s.followed[d]
+	f := s.followed.get(d)
 	if s.left || f != nil {
 		s.mu.Unlock()
 		if f != nil {
 			f.position = p
 		}
 	} else {
-		f = &following{session: s, topic: t, position: p, slot: len(t.viewers)}
-		s.followed[d] = f
+		f = &following{session: s, topic: t, position: p, slot: int32(len(t.viewers))}
+		s.followed.add(f)
 		s.mu.Unlock()
 		t.viewers = append(t.viewers, f)
 		h.metrics.subscriptions.Inc()
@@ -317,8 +309,8 @@ func (h *Hub) unfollowAll(s *Session) {
 // writing.
 func (h *Hub) detach(s *Session, d schemas.DocumentID) {
 	s.mu.Lock()
-	f := s.followed[d]
-	delete(s.followed, d)
+	f := s.followed.get(d)
+	s.followed.remove(d)
 	s.mu.Unlock()
 	if f == nil {
 		return
@@ -333,6 +325,9 @@ func (h *Hub) detach(s *Session, d schemas.DocumentID) {
 	t.viewers = t.viewers[:last]
 	f.slot = -1
 	h.metrics.subscriptions.Dec()
+	if last == 0 {
+		t.viewers = nil // nobody is left: nothing is kept for them
+	}
 	if last == 0 && t.trail.Empty() {
 		delete(h.topics, d)
 		h.metrics.documents.Set(float64(len(h.topics)))
@@ -341,22 +336,16 @@ func (h *Hub) detach(s *Session, d schemas.DocumentID) {
 
 // leave ends a session.
 func (h *Hub) leave(s *Session) {
-	r := h.registryOf(s)
-	r.mu.Lock()
-	delete(r.sessions, s)
-	r.mu.Unlock()
+	h.sessions[s.phase].remove(s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.media, s)
 	s.mu.Lock()
-	s.left, s.ended, s.ready, s.notice = true, true, nil, nil
-	followed := make([]schemas.DocumentID, 0, len(s.followed))
-	for d := range s.followed {
-		followed = append(followed, d)
-	}
+	s.left, s.ended, s.first, s.last, s.notice = true, true, nil, nil, nil
+	followed := s.followed.all()
 	s.mu.Unlock()
-	for _, d := range followed {
-		h.detach(s, d)
+	for _, f := range followed {
+		h.detach(s, f.topic.document)
 	}
 }
 
@@ -364,9 +353,7 @@ func (h *Hub) leave(s *Session) {
 func (h *Hub) Sessions() int {
 	n := 0
 	for i := range h.sessions {
-		h.sessions[i].mu.Lock()
-		n += len(h.sessions[i].sessions)
-		h.sessions[i].mu.Unlock()
+		n += h.sessions[i].len()
 	}
 	return n
 }

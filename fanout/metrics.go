@@ -18,6 +18,8 @@ type Metrics struct {
 	onBus         prometheus.Histogram
 	toViewer      prometheus.Histogram
 	write         prometheus.Histogram
+	exhausted     *prometheus.CounterVec
+	handedOver    prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -61,8 +63,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		bytes:    counter("frame_bytes_total", "Bytes of frames written to viewers."),
 		onBus:    seconds("bus_seconds", "Time from the publisher's clock reading in a delta until the hub had it."),
 		toViewer: seconds("delivery_seconds", "Time from the publisher's clock reading in a delta until it was written to a viewer."),
-		write:    seconds("write_seconds", "Time that the write of one frame took."),
+		write:    seconds("write_seconds", "Time that a viewer took for what its socket did not take at once."),
 	}
+	m.exhausted = counters("accept_exhausted_total", "Times that no connection could be taken, by what was done: refused or paused.", "outcome")
+	m.handedOver = counter("handed_over_total", "Connections that the epoll engine handed to the HTTP server: pages and events.")
 	r.MustRegister(m.connections)
 	return m
 }

@@ -26,11 +26,15 @@ type Server struct {
 	// cut ends the connections that did not go when they were told to.
 	cut    context.Context
 	cutAll context.CancelFunc
+	drain  func() // says good-bye once, and returns when nobody is left
 }
 
 // New makes a server. Run must be called for its pings.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
+	if err := cfg.checkEngine(); err != nil {
+		return nil, err
+	}
 	if cfg.MinInterval < 0 || cfg.PingEvery < time.Second {
 		return nil, fmt.Errorf("configuring the fanout: intervals %s and %s", cfg.MinInterval, cfg.PingEvery)
 	}
@@ -40,13 +44,17 @@ func New(cfg Config) (*Server, error) {
 		hub: NewHub(cfg.Limits.Documents, cfg.MinInterval > 0, cfg.Metrics),
 	}
 	s.cut, s.cutAll = context.WithCancel(context.Background())
+	s.drain = sync.OnceFunc(s.sayGoodbye)
 	return s, nil
 }
+
+// Engine is the one that Serve uses.
+func (s *Server) Engine() Engine { return s.cfg.Engine }
 
 // Hub is what the server serves from.
 func (s *Server) Hub() *Hub { return s.hub }
 
-// OnDelta takes a delta frame from the bus, and keeps it.
+// OnDelta takes a delta frame from the bus, and copies it.
 func (s *Server) OnDelta(frame []byte) {
 	if h, ok := s.hub.OnDelta(frame); ok {
 		s.metrics.onBus.Observe(since(s.now(), h.Micros))
@@ -59,7 +67,7 @@ func (s *Server) OnPublished(p schemas.Published) { s.hub.OnPublished(p) }
 // Delta takes a delta from a publisher in this process, without a bus. The
 // frame may be used again when it returns.
 func (s *Server) Delta(_ context.Context, _ schemas.DocumentID, frame []byte) error {
-	s.OnDelta(append([]byte(nil), frame...))
+	s.OnDelta(frame)
 	return nil
 }
 
@@ -69,9 +77,11 @@ func (s *Server) Published(_ context.Context, p schemas.Published) error {
 	return nil
 }
 
-// Register adds the live tier's pages to mux.
+// Register adds the live tier's pages to mux, for a caller with an HTTP server
+// of its own: WebSockets are then served by the portable engine. Serve is what
+// uses the engine of the configuration.
 func (s *Server) Register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/live", s.live)
+	mux.HandleFunc("GET "+livePath, s.live)
 	mux.HandleFunc("GET /v1/events", s.events)
 }
 
@@ -99,7 +109,8 @@ const drainTimeout = 5 * time.Second
 // Run pings viewers until ctx ends, and then says good-bye to them. When it
 // returns, no connection is left.
 func (s *Server) Run(ctx context.Context) error {
-	ping := time.NewTicker(s.cfg.PingEvery / pingPhases)
+	interval := s.cfg.PingEvery / pingPhases
+	ping, begun, pinged := time.NewTicker(interval), s.now(), 0
 	defer ping.Stop()
 	var flush <-chan time.Time
 	if s.cfg.MinInterval > 0 {
@@ -111,7 +122,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Bucket != nil {
 		looking.Go(func() { s.watchBucket(ctx) })
 	}
-	for phase := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			looking.Wait()
@@ -120,8 +131,11 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-flush:
 			s.hub.Flush()
 		case <-ping.C:
-			s.hub.Ping(phase, s.now().UnixMicro())
-			phase = (phase + 1) % pingPhases
+			// By the clock: a ticker leaves out what a busy machine is late for.
+			due := int(s.now().Sub(begun) / interval)
+			for pinged = max(pinged, due-pingPhases); pinged < due; pinged++ {
+				s.hub.Ping(pinged%pingPhases, s.now().UnixMicro())
+			}
 		}
 	}
 }
@@ -137,7 +151,7 @@ func (s *Server) lateComer(session *Session) {
 	}
 }
 
-func (s *Server) drain() {
+func (s *Server) sayGoodbye() {
 	begun, gone := s.now(), s.admission.close()
 	s.log.Info("live connections draining", "connections", s.hub.Sessions())
 	spread := s.cfg.DrainSpread.Milliseconds()
@@ -150,19 +164,16 @@ func (s *Server) drain() {
 }
 
 // admit checks a request and counts it in; it has answered when it returns
-// false. The connection must be released once.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
-	refuse := func(why *refusal) (func(), bool) {
+// false. The ticket must be given back once.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (t ticket, ok bool) {
+	why := s.admission.check(r)
+	if why == nil {
+		t = ticket{s.admission.address(r), s.admission.key(r)}
+		why = s.admission.enter(t)
+	}
+	if why != nil {
 		s.metrics.refused.WithLabelValues(why.reason).Inc()
 		why.answer(w)
-		return nil, false
 	}
-	if why := s.admission.check(r); why != nil {
-		return refuse(why)
-	}
-	from := s.admission.address(r)
-	if why := s.admission.enter(from); why != nil {
-		return refuse(why)
-	}
-	return func() { s.admission.leave(from) }, true
+	return t, why == nil
 }

@@ -16,45 +16,59 @@ var (
 	ErrEnded = errors.New("session ended")
 )
 
+// Waker is told when there is something to do for a session.
+type Waker interface {
+	// Wake is called when Next has something after it had nothing. It must
+	// return at once and not call the session.
+	Wake()
+}
+
+// WakerFunc is a function as a Waker.
+type WakerFunc func()
+
+// Wake implements Waker.
+func (f WakerFunc) Wake() { f() }
+
 // Session is one viewer as the hub sees it: for each document it follows a
 // position, and a note of which of them have news. It holds no frames but one
 // of its own (hello, ping, bye), so it is as small for a slow viewer as for a
-// fast one.
+// fast one: about 200 bytes with one document, since there are a million.
 //
 // Next is called by one goroutine at a time; everything else by any.
 type Session struct {
 	hub   *Hub
+	waker Waker
+	slot  int32 // in its registry, whose lock guards it; -1 when it left
+	phase uint8 // of pings: which registry
 	media bool
-	phase int // of pings
-	wake  func()
 
-	mu       sync.Mutex // guards the rest; taken after any topic's lock
-	followed map[schemas.DocumentID]*following
-	ready    []*following // have news; a queue, each at most once in it
-	notice   []byte       // hello, ping or bye: goes first
-	awake    bool         // the engine knows that there is something to do
-	ending   bool         // notice is the last frame
-	ended    bool         // nothing more comes out
-	left     bool         // closed: nothing more is followed
+	awake  bool // the engine knows that there is something to do; guarded, as the rest, by mu
+	ending bool // notice is the last frame
+	ended  bool // nothing more comes out
+	left   bool // closed: nothing more is followed
+
+	mu          sync.Mutex // guards the rest; taken after any topic's lock
+	followed    follows
+	first, last *following // have news: a queue, each at most once in it
+	notice      *Frame     // hello, ping or bye: goes first
 }
 
 // following is one document of one session.
 type following struct {
 	session *Session
 	topic   *topic
+	next    *following // in the session's queue; guarded by session.mu
 
 	position Position // guarded by topic.mu
-	slot     int      // in topic.viewers, -1 when off; guarded by topic.mu
-	ready    bool     // in session.ready; guarded by session.mu
+	slot     int32    // in topic.viewers, -1 when off; guarded by topic.mu
+	ready    bool     // in the session's queue; guarded by session.mu
 }
 
 // SessionOptions say what a session may do.
 type SessionOptions struct {
 	// Media may follow all documents at once.
 	Media bool
-	// Wake is called when Next has something after it had nothing. It must
-	// return at once and not call the session.
-	Wake func()
+	Waker Waker
 }
 
 // Subscribe follows documents, from the versions that the viewer has. One that
@@ -94,11 +108,11 @@ func (s *Session) makeRoom(documents []schemas.DocumentID) error {
 	}
 	added := map[schemas.DocumentID]bool{}
 	for _, g := range documents {
-		if s.followed[g] == nil {
+		if s.followed.get(g) == nil {
 			added[g] = true
 		}
 	}
-	if n := len(s.followed) + len(added); n > s.hub.maxDocuments {
+	if n := s.followed.len() + len(added); n > s.hub.maxDocuments {
 		return fmt.Errorf("%w: %d, want at most %d", ErrTooManyDocuments, n, s.hub.maxDocuments)
 	}
 	return nil
@@ -119,14 +133,14 @@ func (s *Session) Unsubscribe(documents []schemas.DocumentID) {
 func (s *Session) Documents() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.followed)
+	return s.followed.len()
 }
 
-// Next returns the next frame for the viewer, which must not be changed, or
-// nil when there is none now: Wake is then called when there is. A frame that
-// was returned counts as delivered: if it cannot be, the session must be
-// closed. After the last frame the error is ErrEnded.
-func (s *Session) Next() ([]byte, error) {
+// Next returns the next frame for the viewer, or nil when there is none now:
+// the waker is then called when there is. A frame that was returned counts as
+// delivered: if it cannot be, the session must be closed. After the last frame
+// the error is ErrEnded.
+func (s *Session) Next() (*Frame, error) {
 	for {
 		s.mu.Lock()
 		if s.ended {
@@ -138,23 +152,25 @@ func (s *Session) Next() ([]byte, error) {
 			s.mu.Unlock()
 			return notice, nil
 		}
-		if len(s.ready) == 0 {
-			s.ready, s.awake = nil, false // a session at rest holds nothing
+		f := s.first
+		if f == nil {
+			s.awake = false
 			s.mu.Unlock()
 			return nil, nil
 		}
-		f := s.ready[0]
-		s.ready[0], s.ready = nil, s.ready[1:]
-		f.ready = false
+		s.first, f.next, f.ready = f.next, nil, false
+		if s.first == nil {
+			s.last = nil
+		}
 		s.mu.Unlock()
-		if frame := f.next(); frame != nil {
+		if frame := f.take(); frame != nil {
 			return frame, nil
 		}
 	}
 }
 
-// next takes the document's next frame for this viewer.
-func (f *following) next() []byte {
+// take takes the document's next frame for this viewer.
+func (f *following) take() *Frame {
 	f.topic.mu.Lock()
 	defer f.topic.mu.Unlock()
 	if f.slot < 0 {
@@ -181,7 +197,12 @@ func (f *following) news() {
 		return
 	}
 	f.ready = true
-	s.ready = append(s.ready, f)
+	if s.last == nil {
+		s.first = f
+	} else {
+		s.last.next = f
+	}
+	s.last = f
 	s.rouse()
 }
 
@@ -189,17 +210,17 @@ func (f *following) news() {
 func (s *Session) rouse() {
 	if !s.awake {
 		s.awake = true
-		s.wake()
+		s.waker.Wake()
 	}
 }
 
 // Tell sends a frame of the session's own, such as a ping, unless one waits.
-func (s *Session) Tell(frame []byte) { s.tell(frame, false) }
+func (s *Session) Tell(frame *Frame) { s.tell(frame, false) }
 
 // End makes frame the last one.
-func (s *Session) End(frame []byte) { s.tell(frame, true) }
+func (s *Session) End(frame *Frame) { s.tell(frame, true) }
 
-func (s *Session) tell(frame []byte, last bool) {
+func (s *Session) tell(frame *Frame, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || s.ending || s.notice != nil && !last {

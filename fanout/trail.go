@@ -37,14 +37,14 @@ type Trail struct {
 	bytes  int    // of all held frames
 	packed int    // bytes of the oldest held frame, if it is a union made by pack
 
-	snap   []byte // frame, built when first asked for
+	snap   *Frame // built when first asked for
 	unions []held // built when first asked for; all lead to head
 }
 
 // held is a delta frame.
 type held struct {
 	from, to schemas.Version
-	frame    []byte
+	frame    *Frame
 }
 
 // Bytes of deltas that are held without a look at whether they repeat lines:
@@ -72,7 +72,7 @@ const (
 	Superseded Outcome = "superseded" // it is of an epoch that ended
 )
 
-// Add takes a delta frame with its header in, and keeps the frame. watched
+// Add takes a delta frame with its header in, and copies the frame. watched
 // says that the document has viewers: without any, old deltas are not worth the
 // work of uniting them.
 func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome {
@@ -93,7 +93,7 @@ func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome 
 		outcome = Broken
 		t.drop(len(t.held))
 	}
-	t.held = append(t.held, held{h.From, h.To, frame})
+	t.held = append(t.held, held{h.From, h.To, newFrame(frame, h.Micros)})
 	t.bytes += len(frame)
 	t.head = h.To
 	t.unions = nil
@@ -152,7 +152,7 @@ func (t *Trail) Restate(log schemas.LogSize, version schemas.Version, hash schem
 		return t.epoch == 0 // those who were left alone may be covered now
 	}
 	for _, h := range t.held {
-		if head, _, err := schemas.ReadDeltaHeader(h.frame); err == nil && head.Hash == hash {
+		if head, _, err := schemas.ReadDeltaHeader(h.frame.Text()); err == nil && head.Hash == hash {
 			return t.Announce(t.epoch, h.to, hash) == Extended
 		}
 	}
@@ -169,7 +169,7 @@ func (t *Trail) drop(n int) {
 		return
 	}
 	for _, h := range t.held[:n] {
-		t.bytes -= len(h.frame)
+		t.bytes -= len(h.frame.Text())
 	}
 	rest := copy(t.held, t.held[n:])
 	clear(t.held[rest:]) // let go of the frames
@@ -182,7 +182,7 @@ func (t *Trail) drop(n int) {
 func (t *Trail) trim() {
 	n, left := 0, t.bytes
 	for left > unwatchedBytes && n < len(t.held)-1 {
-		left -= len(t.held[n].frame)
+		left -= len(t.held[n].frame.Text())
 		n++
 	}
 	t.drop(n)
@@ -205,7 +205,7 @@ func (t *Trail) pack() {
 	newest := t.held[last]
 	t.drop(last + 1)
 	t.held = append(t.held, united, newest)
-	t.packed, t.bytes = len(frame), len(frame)+len(newest.frame)
+	t.packed, t.bytes = len(frame.Text()), len(frame.Text())+len(newest.frame.Text())
 }
 
 // Pending reports whether Next has something for a viewer at p.
@@ -222,7 +222,7 @@ func (t *Trail) Pending(p Position) bool {
 // Next returns the frame that leads a viewer at p on, and where it is then.
 // There is none when the viewer is up to date, or when what it misses was
 // lost and is not published yet.
-func (t *Trail) Next(p Position) (frame []byte, after Position, ok bool) {
+func (t *Trail) Next(p Position) (frame *Frame, after Position, ok bool) {
 	if !t.Pending(p) {
 		return nil, p, false
 	}
@@ -236,7 +236,7 @@ func (t *Trail) Next(p Position) (frame []byte, after Position, ok bool) {
 	}
 	if t.snap == nil {
 		s := schemas.Snap{Epoch: t.epoch, Document: t.document, Version: t.version, Hash: t.hash, Key: DocumentKey(t.hash)}
-		t.snap = s.AppendFrame(nil)
+		t.snap = newFrame(s.AppendFrame(nil), 0)
 	}
 	return t.snap, Position{true, t.epoch, t.version}, true
 }
@@ -260,7 +260,7 @@ func (t *Trail) firstHeld(v schemas.Version) int {
 
 // union returns a frame that does what the held ones from first on do. It is
 // made once for everybody who is there.
-func (t *Trail) union(first int) []byte {
+func (t *Trail) union(first int) *Frame {
 	if first == len(t.held)-1 {
 		return t.held[first].frame
 	}

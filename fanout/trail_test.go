@@ -41,13 +41,14 @@ func told(t *testing.T, trail *fanout.Trail, p fanout.Position) string {
 	t.Helper()
 	var out []string
 	for {
-		frame, after, ok := trail.Next(p)
+		next, after, ok := trail.Next(p)
 		if ok != trail.Pending(p) {
 			t.Errorf("%s: Pending and Next disagree at %+v", trail, p)
 		}
 		if !ok {
 			return strings.Join(out, ", ")
 		}
+		frame := next.Text()
 		if s, err := schemas.ParseSnap(frame); err == nil {
 			out = append(out, fmt.Sprintf("snap %d", s.Version))
 		} else if h, _, err := schemas.ReadDeltaHeader(frame); err == nil {
@@ -167,7 +168,7 @@ func TestATrailWithoutViewersHoldsLittle(t *testing.T) {
 		trail.Add(&h, frame, false)
 	}
 	// The newest is always there for those who are up to date.
-	if frame, _, ok := trail.Next(at(1, 99)); !ok || len(frame) == 0 {
+	if frame, _, ok := trail.Next(at(1, 99)); !ok || len(frame.Text()) == 0 {
 		t.Error("the newest delta is gone")
 	}
 	if got := told(t, trail, at(1, 90)); got != "" {

@@ -16,12 +16,12 @@ type aged struct {
 
 // unite makes one delta frame out of several in a row: of each line the newest,
 // from where the first begins to where the last leads.
-func unite(deltas []held) ([]byte, error) {
+func unite(deltas []held) (*Frame, error) {
 	var all []aged
 	var lines [][]byte
 	var first, last schemas.DeltaHeader
 	for i, d := range deltas {
-		h, joined, err := schemas.ReadDeltaHeader(d.frame)
+		h, joined, err := schemas.ReadDeltaHeader(d.frame.Text())
 		if err != nil {
 			return nil, fmt.Errorf("uniting deltas: %w", err)
 		}
@@ -50,7 +50,7 @@ func unite(deltas []held) ([]byte, error) {
 	return unitedFrame(first, last, all), nil
 }
 
-func unitedFrame(first, last schemas.DeltaHeader, all []aged) []byte {
+func unitedFrame(first, last schemas.DeltaHeader, all []aged) *Frame {
 	d := schemas.Delta{
 		Epoch: last.Epoch, Document: last.Document, From: first.From, To: last.To,
 		Log: last.Log, Micros: last.Micros, Hash: last.Hash, Lines: make([][]byte, len(all)),
@@ -60,5 +60,5 @@ func unitedFrame(first, last schemas.DeltaHeader, all []aged) []byte {
 		d.Lines[i] = all[i].line
 		size += len(all[i].line) + 1
 	}
-	return d.AppendFrame(make([]byte, 0, size))
+	return newFrame(d.AppendFrame(make([]byte, 0, size)), d.Micros)
 }
