@@ -75,7 +75,7 @@ func (l *Ledger) transaction(b *ledger.Batch) (*sdk.TransactWriteItemsInput, err
 		return nil, fmt.Errorf("%d items with %d bytes of records do not fit a transaction (a batch may have %d entries)", len(writes), size, room.Entries)
 	}
 	return &sdk.TransactWriteItemsInput{
-		TransactItems: writes, ClientRequestToken: aws.String(token(b, writes)), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+		TransactItems: writes, ClientRequestToken: aws.String(l.token(b, writes)), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
 	}, nil
 }
 
@@ -127,10 +127,10 @@ func (l *Ledger) unitUpdates(b *ledger.Batch) []types.TransactWriteItem {
 }
 
 // token names the transaction: the same for each try of it, and another for
-// any other, whoever makes it.
-func token(b *ledger.Batch, writes []types.TransactWriteItem) string {
+// any other, whoever makes it. Tokens of all tables of a region live together.
+func (l *Ledger) token(b *ledger.Batch, writes []types.TransactWriteItem) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%+v\n%+v\n%d\n", b.Before, b.After, len(writes))
+	fmt.Fprintf(h, "%s\n%+v\n%+v\n%d\n", l.cfg.Table, b.Before, b.After, len(writes))
 	for i := range b.Entries {
 		h.Write(appendMeta(nil, &b.Entries[i]))
 	}
@@ -220,7 +220,7 @@ func judgeFailure(err error) (verdict, string) {
 	switch kind := cloud.KindOf(err); kind {
 	case cloud.Throttled:
 		return again, "throttled"
-	case cloud.Unreachable, cloud.Slow, cloud.Busy:
+	case cloud.Unreachable, cloud.Slow, cloud.Busy, cloud.NotAWS: // the last: an answer that was cut off
 		return again, "unavailable"
 	case "":
 		var refusal smithy.APIError
