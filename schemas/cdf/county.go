@@ -19,6 +19,9 @@ func (x *Exporter) County(w io.Writer, f *Facts, c schemas.CountyIndex, row Unit
 	if c < 0 || int(c) >= len(x.election.Counties) {
 		return fmt.Errorf("writing CDF: county %d of %d", c, len(x.election.Counties))
 	}
+	if err := f.checkCounted(); err != nil {
+		return err
+	}
 	r, err := x.begin(w, f, part{int(c) + 1, len(x.election.Counties), precinctFormat})
 	if err != nil {
 		return err

@@ -46,6 +46,14 @@ func (f *Facts) check() error {
 	return nil
 }
 
+// checkCounted refuses the status of a report without counts.
+func (f *Facts) checkCounted() error {
+	if f.Status == PreElection {
+		return fmt.Errorf("writing CDF: status %q is for definitions, before the first report want %q", PreElection, UnofficialPartial)
+	}
+	return nil
+}
+
 func join[T ~string](values []T) string {
 	var b strings.Builder
 	for i, v := range values {

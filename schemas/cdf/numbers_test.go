@@ -286,6 +286,12 @@ func TestFactsAndRowsThatDoNotFitAreRefused(t *testing.T) {
 	bad := func(change func(*cdf.Facts)) *cdf.Facts { f := facts(cdf.Certified); change(f); return f }
 	for want, write := range map[string]func() error{
 		`status "done"`: func() error { return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.Status = "done" }), ts.counties) },
+		`status "pre-election"`: func() error {
+			return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.Status = cdf.PreElection }), ts.counties)
+		},
+		"want \"unofficial-partial\"": func() error {
+			return x.County(io.Discard, bad(func(f *cdf.Facts) { f.Status = cdf.PreElection }), 0, ts.row)
+		},
 		`election type "any"`: func() error {
 			return x.Summary(io.Discard, bad(func(f *cdf.Facts) { f.ElectionType = "any" }), ts.counties)
 		},

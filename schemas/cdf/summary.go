@@ -16,6 +16,9 @@ func (x *Exporter) Summary(w io.Writer, f *Facts, rows [][]int64) error {
 	if err := x.checkRows(rows); err != nil {
 		return err
 	}
+	if err := f.checkCounted(); err != nil {
+		return err
+	}
 	r, err := x.begin(w, f, part{1, 1, summaryFormat})
 	if err != nil {
 		return err
