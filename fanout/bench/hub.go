@@ -15,7 +15,7 @@ type hub interface {
 }
 
 // starter makes a hub that serves l until ctx ends.
-type starter func(ctx context.Context, l *net.TCPListener, p *press, deflate bool) (hub, error)
+type starter func(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error)
 
 // kind is a way to push with its name in tables.
 type kind struct {

@@ -25,10 +25,10 @@ type coderViewer struct {
 	gone <-chan struct{}
 }
 
-func startCoder(ctx context.Context, l *net.TCPListener, p *press, deflate bool) (hub, error) {
+func startCoder(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
 	h := &coder{press: p, all: map[*coderViewer]struct{}{}}
 	h.options.CompressionMode = websocket.CompressionDisabled
-	if deflate {
+	if s.Deflate {
 		h.options.CompressionMode, h.options.CompressionThreshold = websocket.CompressionNoContextTakeover, 128
 	}
 	return h, serveHTTP(ctx, l, http.HandlerFunc(h.live))

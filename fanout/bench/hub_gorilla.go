@@ -29,11 +29,11 @@ type gorillaViewer struct {
 
 const queue = 16 // deltas that wait for one viewer
 
-func startGorilla(ctx context.Context, l *net.TCPListener, p *press, deflate bool) (hub, error) {
-	h := &gorilla{press: p, deflate: deflate, all: map[*gorillaViewer]struct{}{}}
+func startGorilla(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
+	h := &gorilla{press: p, deflate: s.Deflate, all: map[*gorillaViewer]struct{}{}}
 	// The pool of write buffers is the library's own advice for many idle
 	// connections.
-	h.up = websocket.Upgrader{ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{}, EnableCompression: deflate}
+	h.up = websocket.Upgrader{ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{}, EnableCompression: s.Deflate}
 	return h, serveHTTP(ctx, l, http.HandlerFunc(h.live))
 }
 

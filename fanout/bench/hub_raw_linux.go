@@ -33,13 +33,13 @@ type sweep struct {
 	done    *sync.WaitGroup
 }
 
-func startRaw(ctx context.Context, l *net.TCPListener, p *press, deflate bool) (hub, error) {
+func startRaw(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
 	// The listener's own descriptor is in Go's poller; a copy of it is ours.
 	file, err := l.File()
 	if err != nil {
 		return nil, fmt.Errorf("taking the listener: %w", err)
 	}
-	h := &raw{press: p, deflate: deflate}
+	h := &raw{press: p, deflate: s.Deflate}
 	for range runtime.GOMAXPROCS(0) {
 		c := make(chan sweep)
 		h.sweeps = append(h.sweeps, c)

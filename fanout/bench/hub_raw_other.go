@@ -7,4 +7,4 @@ import (
 	"net"
 )
 
-func startRaw(context.Context, *net.TCPListener, *press, bool) (hub, error) { return nil, errNotBuilt }
+func startRaw(context.Context, *net.TCPListener, *press, setup) (hub, error) { return nil, errNotBuilt }

@@ -68,7 +68,7 @@ type measurement struct {
 func (m *measurement) run(ctx context.Context) (_ *result, err error) {
 	n := (m.sizes.connections + perServer - 1) / perServer
 	m.result = result{Kind: m.kind.name, Connections: m.sizes.connections, Servers: n, Deflate: m.deflate}
-	if m.servers, err = startServers(n, setup{m.kind.name, m.deflate, m.sizes.bytes}); err != nil {
+	if m.servers, err = startServers(n, setup{Kind: m.kind.name, Deflate: m.deflate, Bytes: m.sizes.bytes}); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.servers.close()) }()

@@ -21,6 +21,7 @@ type setup struct {
 	Kind    string `json:"kind"`
 	Deflate bool   `json:"deflate"`
 	Bytes   int    `json:"bytes"` // of a delta
+	Quiet   bool   `json:"quiet"` // no pings
 }
 
 // command is every further line.
@@ -80,7 +81,7 @@ func open(ctx context.Context, s setup, p *press) (hub, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("listening: %w", err)
 	}
-	h, err := k.start(ctx, l.(*net.TCPListener), p, s.Deflate)
+	h, err := k.start(ctx, l.(*net.TCPListener), p, s)
 	if err != nil {
 		return nil, "", fmt.Errorf("starting %s: %w", s.Kind, err)
 	}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+func openFiles() (uint64, error) { return 0, errNotBuilt }
+func available() (uint64, error) { return 0, errNotBuilt }
