@@ -5,9 +5,11 @@ files before this one, which the caller puts in front of it; the argument "raw" 
 """
 
 import io
+import json
 import os
 import sys
 import threading
+import traceback
 
 from werkzeug.serving import make_server
 
@@ -43,13 +45,14 @@ class Handler(MotoRequestHandler):
         def start_response(status, headers, exc_info=None):
             started[:] = [status, headers]
 
-        with one_at_a_time:
-            answer = self.server.app(environ, start_response)
-            try:
-                body = b"".join(answer)
-            finally:
-                if hasattr(answer, "close"):
-                    answer.close()
+        try:
+            with one_at_a_time:
+                body = b"".join(self.server.app(environ, start_response))
+        except Exception:  # a fault of moto's, which its caller is told as AWS tells its own
+            traceback.print_exc()
+            reason = traceback.format_exc().strip().splitlines()[-1]
+            started[:] = ["500 INTERNAL SERVER ERROR", [("Content-Type", "application/x-amz-json-1.1")]]
+            body = json.dumps({"__type": "InternalFailure", "message": f"moto: {reason}"}).encode()
         self.write_answer(*started, body)
 
     def read_body(self, environ):
