@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -52,26 +53,24 @@ was formatted by hand has another hash before and after; the command says so.
 }
 
 // Run converts.
-func (c *ConvertCommand) Run() error { return c.convert(os.Stdin, os.Stdout, os.Stderr) }
-
-func (c *ConvertCommand) convert(in io.Reader, out, notes io.Writer) error {
-	b, err := c.read(in)
+func (c *ConvertCommand) Run(log *slog.Logger) error {
+	b, err := c.read(os.Stdin)
 	if err != nil {
 		return err
 	}
-	isReport, err := report1500(b)
+	report, err := isReport(b)
 	if err != nil {
 		return fmt.Errorf("converting %s: %w", c.File, err)
 	}
 	write := c.toReport
-	if isReport {
+	if report {
 		write = c.toDefinition
 	}
 	var converted bytes.Buffer
-	if err := write(b, &converted, notes); err != nil {
+	if err := write(b, &converted, log); err != nil {
 		return fmt.Errorf("converting %s: %w", c.File, err)
 	}
-	return c.write(out, converted.Bytes())
+	return c.write(os.Stdout, converted.Bytes())
 }
 
 func (c *ConvertCommand) read(in io.Reader) ([]byte, error) {
@@ -108,8 +107,8 @@ func (c *ConvertCommand) write(out io.Writer, b []byte) error {
 	return f.Close()
 }
 
-// report1500 reports whether b is a report, and not a definition.
-func report1500(b []byte) (bool, error) {
+// isReport reports whether b is a report, and not a definition.
+func isReport(b []byte) (bool, error) {
 	var head struct {
 		Class  string `json:"@type"`
 		Schema string `json:"schema"`
@@ -146,7 +145,7 @@ func (c *ConvertCommand) options() (Options, error) {
 
 // toDefinition writes the same bytes that every other command writes of a
 // definition: its hash depends on them.
-func (c *ConvertCommand) toDefinition(b []byte, out *bytes.Buffer, notes io.Writer) error {
+func (c *ConvertCommand) toDefinition(b []byte, out *bytes.Buffer, log *slog.Logger) error {
 	o, err := c.options()
 	if err != nil {
 		return err
@@ -161,14 +160,14 @@ func (c *ConvertCommand) toDefinition(b []byte, out *bytes.Buffer, notes io.Writ
 	}
 	out.Write(text)
 	hash := schemas.DigestOf(text).String()
-	fmt.Fprintf(notes, "definition of %s: %d contests, %d units in %d counties, SHA-256 %s\n", d.Election, len(d.Contests), len(d.Units), len(d.Counties), hash)
+	log.Info("definition written", "election", d.Election, "contests", len(d.Contests), "units", len(d.Units), "sha256", hash)
 	if of != "" && of != hash {
-		fmt.Fprintf(notes, "note: the report was written of a definition with other bytes, SHA-256 %s; submissions signed for that one do not count for this\n", of)
+		log.Warn("the report was written of a definition with other bytes: submissions signed for that one do not count for this", "sha256", of)
 	}
 	return nil
 }
 
-func (c *ConvertCommand) toReport(b []byte, out *bytes.Buffer, notes io.Writer) error {
+func (c *ConvertCommand) toReport(b []byte, out *bytes.Buffer, log *slog.Logger) error {
 	e, err := schemas.OpenElection(b)
 	if err != nil {
 		return err
@@ -183,7 +182,7 @@ func (c *ConvertCommand) toReport(b []byte, out *bytes.Buffer, notes io.Writer) 
 		return err
 	}
 	if again, err := json.Marshal(e.Definition); err == nil && schemas.DigestOf(again) != e.Hash {
-		fmt.Fprintln(notes, "note: this definition is not in the compact form that this program writes; read back from the report it is equal, but has another hash")
+		log.Warn("this definition is not in the compact form that this program writes: read back from the report it is equal, but has another hash")
 	}
 	return nil
 }

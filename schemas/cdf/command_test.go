@@ -3,6 +3,7 @@ package cdf_test
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ func convert(t *testing.T, args ...string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Run()
+	return c.Run(slog.New(slog.DiscardHandler))
 }
 
 func TestConvertGoesThereAndBack(t *testing.T) {
