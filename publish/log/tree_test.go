@@ -96,6 +96,66 @@ func TestReplayingABatchWritesTheSameBytes(t *testing.T) {
 	})
 }
 
+// An edge is a value: a batch that was tried and given up leaves no trace in
+// one that was made of the same edge.
+func TestTwoBatchesOnOneEdgeDoNotTouchEachOther(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		before := leavesOf(rapid.IntRange(1, 600).Draw(rt, "before"), "a")
+		edge := &log.Edge{}
+		for _, leaf := range before { // one by one, so that slices have room to spare
+			var err error
+			if edge, _, err = edge.Append(leaf); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		first, second := leavesOf(rapid.IntRange(1, 300).Draw(rt, "first"), "b"), leavesOf(rapid.IntRange(1, 300).Draw(rt, "second"), "c")
+		one, objects, err := edge.Append(first...)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		kept := newStore()
+		kept.put(t, objects)
+		if _, _, err := edge.Append(second...); err != nil {
+			rt.Fatal(err)
+		}
+		if one.Tree().Hash != naiveRoot(append(slices.Clone(before), first...)) || edge.Tree().Hash != naiveRoot(before) {
+			rt.Fatal("the second batch changed the tree of the first")
+		}
+		kept.put(t, objects) // fails if their bytes are others now
+	})
+}
+
+func TestAnEmptyTreeHasTheRootOfNothing(t *testing.T) {
+	for hash, ok := range map[tlog.Hash]bool{log.EmptyRoot(): true, {}: false} {
+		edge, err := log.NewReader(newStore(), tlog.Tree{Hash: hash}).OpenEdge(t.Context())
+		if (err == nil) != ok || (ok && edge.Tree().N != 0) {
+			t.Errorf("root %v: %v", hash, err)
+		}
+	}
+}
+
+func TestAForeignBundleIsNotAttached(t *testing.T) {
+	s := newStore()
+	edge := grow(t, &log.Edge{}, s, leavesOf(10, "a")...)
+	b, err := edge.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again log.Edge
+	if err := again.UnmarshalText(b); err != nil {
+		t.Fatal(err)
+	}
+	other := newStore()
+	grow(t, &log.Edge{}, other, leavesOf(10, "b")...)
+	shorter := newStore()
+	grow(t, &log.Edge{}, shorter, leavesOf(9, "a")...)
+	for _, bundle := range [][]byte{other.objects[again.Bundle()], shorter.objects["tile/entries/000.p/9"], nil, []byte("x")} {
+		if err := again.Resume(bundle); err == nil {
+			t.Errorf("%q was attached", bundle)
+		}
+	}
+}
+
 func TestProofsAreThoseOfRFC6962(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 700).Draw(rt, "leaves")

@@ -197,10 +197,15 @@ func TestASealOpensForWhatWasSealedOnly(t *testing.T) {
 		if _, err := sealed.Open(more, salt); !errors.Is(err, leaf.ErrSeal) {
 			rt.Fatalf("another submission: %v", err)
 		}
-		lying := *sealed
-		lying.Seq++
-		if _, err := lying.Open(b, salt); !errors.Is(err, leaf.ErrSeal) {
-			rt.Fatalf("a seal that says otherwise: %v", err)
+		for _, lie := range []func(*leaf.Sealed){
+			func(s *leaf.Sealed) { s.Seq++ }, func(s *leaf.Sealed) { s.Partition++ }, func(s *leaf.Sealed) { s.Unit = "leon-002" },
+			func(s *leaf.Sealed) { s.Revision++ }, func(s *leaf.Sealed) { s.Outcome = schemas.EntrySuperseded },
+		} {
+			lying := *sealed
+			lie(&lying)
+			if _, err := lying.Open(b, salt); !errors.Is(err, leaf.ErrSeal) {
+				rt.Fatalf("a seal that says otherwise: %v", err)
+			}
 		}
 		out, err := leaf.Append(nil, sealed)
 		if err != nil || bytes.Contains(out, []byte("votes")) || bytes.Contains(out, []byte(schemas.DigestOf([]byte(`{"votes":1}`)).String())) {

@@ -12,10 +12,13 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"go.uber.org/goleak"
 
 	"tallystream/publish/log"
 	"tallystream/publish/log/witness"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func post(t *testing.T, url string, body []byte) (int, string, string) {
 	t.Helper()
@@ -112,6 +115,35 @@ func TestALogGetsItsCosignaturesWhateverItRemembers(t *testing.T) {
 	forked := fork.grow(300, "b")
 	if _, err := c.Cosign(t.Context(), log.NewReader(fork.bucket, fork.edge.Tree()), forked); err == nil {
 		t.Error("a fork was cosigned")
+	}
+}
+
+func TestALogTakesNothingFromAWitnessThatItCannotCheck(t *testing.T) {
+	l := newLog(t)
+	checkpoint := l.grow(100, "a")
+	_, v := newWitness(t, newMemory())
+	own := log.Signature{Name: v.Name(), Hash: v.KeyHash(), Bytes: make([]byte, 72)}
+	for name, answer := range map[string]http.HandlerFunc{
+		"a false signature": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(own.Append(nil)) },
+		"nothing":           func(http.ResponseWriter, *http.Request) {},
+		"another size each time": func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, map[bool]string{true: "7\n", false: "8\n"}[bytes.HasPrefix(b, []byte("old 8\n"))])
+		},
+		"a size beyond ours": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, "101\n")
+		},
+		"no size": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) },
+		"no":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+	} {
+		server := httptest.NewServer(answer)
+		c := &witness.Client{URL: server.URL, Key: v, HTTP: server.Client()}
+		if line, err := c.Cosign(t.Context(), log.NewReader(l.bucket, l.edge.Tree()), checkpoint); err == nil {
+			t.Errorf("%s: took %q", name, line)
+		}
+		server.Close()
 	}
 }
 
