@@ -8,9 +8,11 @@ import (
 	"sync"
 )
 
-// ahead is how many bundles are fetched and worked on for each processor while
-// the consumer is busy. A bundle of usual leaves has 1 to 2 MB.
-const ahead = 2
+// atOnce is how many bundles are fetched and worked on at the same time: enough
+// for all processors, and for a web server that answers after 50 ms. As many
+// again may be done and wait for the consumer. A bundle of usual leaves has
+// 1.3 MB.
+func atOnce() int { return max(runtime.GOMAXPROCS(0), fetchAtOnce) }
 
 // Entries yields the leaves from index first up to the end, in order, each
 // checked against the root before it is yielded. Memory is bounded by a few
@@ -64,9 +66,8 @@ func Map[T any](ctx context.Context, r *Reader, first int64, work func(Bundle) (
 		var running sync.WaitGroup
 		defer running.Wait()
 		defer cancel()
-		workers := runtime.GOMAXPROCS(0)
-		places := make(chan struct{}, workers) // bundles that are worked on
-		queue := make(chan chan outcome[T], workers*ahead)
+		places := make(chan struct{}, atOnce()) // bundles that are worked on
+		queue := make(chan chan outcome[T], atOnce())
 		end := (r.tree.N + TileWidth - 1) / TileWidth
 		running.Go(func() {
 			defer close(queue)

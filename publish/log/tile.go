@@ -26,6 +26,12 @@ const (
 	entriesLevel = -1
 )
 
+// Media types of the log's objects (https://c2sp.org/tlog-tiles#apis).
+const (
+	TileMediaType       = "application/octet-stream"
+	CheckpointMediaType = "text/plain; charset=utf-8"
+)
+
 // EmptyRoot is the root of the tree without leaves (RFC 6962 section 2.1).
 func EmptyRoot() tlog.Hash { return sha256.Sum256(nil) }
 
