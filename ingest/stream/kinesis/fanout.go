@@ -60,9 +60,20 @@ func (f *fanOut) next(ctx context.Context) ([]types.Record, bool, error) {
 		if err := f.subscribe(ctx); err != nil {
 			return nil, false, f.postpone(ctx, "subscribing to shard", err)
 		}
+		// Its first event comes at once, with or without records: it is the
+		// answer.
+		first, cancel := context.WithTimeout(ctx, f.cfg.Attempt)
+		err := f.wait(first)
+		cancel()
+		if err != nil && (ctx.Err() != nil || first.Err() == nil) {
+			return nil, false, err
+		}
 	}
 	event := f.arrived
 	if f.arrived = nil; event == nil {
+		if f.subscription == nil {
+			return nil, false, nil // it was lost while waiting
+		}
 		select {
 		case x, open := <-f.subscription.Events():
 			if !open {

@@ -179,8 +179,6 @@ func (p *poller) pace(now time.Time, out *sdk.GetRecordsOutput) {
 		outcome = "empty"
 	}
 	p.cfg.Metrics.polls.WithLabelValues(outcome).Inc()
-	p.cfg.Metrics.readRecords.Add(float64(len(out.Records)))
-	p.cfg.Metrics.readBytes.Add(float64(size))
 	p.due = now.Add(max(p.pause, time.Duration(float64(size)/readBytesRate*float64(time.Second))))
 }
 

@@ -57,11 +57,7 @@ func (r *reader) Read(ctx context.Context, most int) ([]stream.Record, error) {
 			return nil, err
 		}
 		r.fetched, r.last = records, last
-		if last {
-			r.cfg.Metrics.shardsEnded.Inc()
-			r.cfg.Logger.Info("shard ends", "shard", r.shard, "records", len(records))
-		}
-		r.cfg.Metrics.behind.WithLabelValues(r.shard).Set(r.feed.behind().Seconds())
+		r.observe()
 	}
 	var records []stream.Record
 	for len(r.fetched) > 0 && len(records) < most {
@@ -72,6 +68,21 @@ func (r *reader) Read(ctx context.Context, most int) ([]stream.Record, error) {
 		r.fetched = r.fetched[1:]
 	}
 	return records, nil
+}
+
+// observe notes what the feed has just given.
+func (r *reader) observe() {
+	m, size := r.cfg.Metrics, 0
+	for i := range r.fetched {
+		size += len(r.fetched[i].Data)
+	}
+	m.readRecords.Add(float64(len(r.fetched)))
+	m.readBytes.Add(float64(size))
+	m.behind.WithLabelValues(r.shard).Set(r.feed.behind().Seconds())
+	if r.last {
+		m.shardsEnded.Inc()
+		r.cfg.Logger.Info("shard ends", "shard", r.shard, "records", len(r.fetched))
+	}
 }
 
 // accept moves the reader behind a record, and says whether it is one that a

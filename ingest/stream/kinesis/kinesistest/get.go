@@ -71,7 +71,7 @@ func (s *Service) start(sh *shard, kind types.ShardIteratorType, sequence *strin
 }
 
 func (s *Service) iterator(sh *shard, next int) *string {
-	text := fmt.Sprintf("%s|%s|%d|%d", s.options.Stream, sh.info.ID, next, s.options.Now().UnixNano())
+	text := fmt.Sprintf("%s|%s|%d|%d", s.options.Stream, sh.info.ID, next, s.now().UnixNano())
 	return aws.String(base64.StdEncoding.EncodeToString([]byte(text)))
 }
 
@@ -87,7 +87,7 @@ func (s *Service) GetRecords(ctx context.Context, in *sdk.GetRecordsInput, _ ...
 	if err != nil {
 		return nil, err
 	}
-	now := s.options.Now()
+	now := s.now()
 	limit := maxGetRecords
 	switch {
 	case in.Limit != nil && (*in.Limit < 1 || *in.Limit > maxGetRecords):
@@ -159,7 +159,7 @@ func (sh *shard) readable(now time.Time) bool {
 
 // trim lets readers see no record that is older than the retention.
 func (s *Service) trim(sh *shard) {
-	oldest := s.options.Now().Add(-s.options.Retention)
+	oldest := s.now().Add(-s.options.Retention)
 	for sh.trimmed < len(sh.records) && sh.records[sh.trimmed].arrived.Before(oldest) {
 		sh.trimmed++
 	}
@@ -169,7 +169,7 @@ func (s *Service) millisBehind(sh *shard, next int) int64 {
 	if next >= len(sh.records) {
 		return 0
 	}
-	return max(1, s.options.Now().Sub(sh.records[next].arrived).Milliseconds())
+	return max(1, s.now().Sub(sh.records[next].arrived).Milliseconds())
 }
 
 func (r record) api() types.Record {

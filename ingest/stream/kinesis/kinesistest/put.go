@@ -105,7 +105,7 @@ func (s *Service) put(i int, key kinesis.Point, r types.PutRecordsRequestEntry) 
 		}
 	}
 	s.counter++
-	now := s.options.Now()
+	now := s.now()
 	x := record{sequence: sequence(sh, now, s.counter), key: *r.PartitionKey, data: bytes.Clone(r.Data), arrived: now, partition: key}
 	if n := len(sh.records); n > 0 && x.sequence <= sh.records[n-1].sequence {
 		// The clock went back; the order does not.
@@ -119,7 +119,7 @@ func (s *Service) put(i int, key kinesis.Point, r types.PutRecordsRequestEntry) 
 // takes says whether a record is within the shard's limits, and counts it if
 // it is.
 func (sh *shard) takes(s *Service, size int) bool {
-	now, was := s.options.Now(), sh.writes
+	now, was := s.now(), sh.writes
 	if !sh.writes.take(now, 1, shardRecordsRate) {
 		return false
 	}
@@ -151,7 +151,7 @@ func (s *Service) Put(key string, at kinesis.Point, data []byte) {
 	defer s.mu.Unlock()
 	sh := s.openAt(at)
 	s.counter++
-	sh.records = append(sh.records, record{sequence: sequence(sh, s.options.Now(), s.counter), key: key, data: data, arrived: s.options.Now(), partition: at})
+	sh.records = append(sh.records, record{sequence: sequence(sh, s.now(), s.counter), key: key, data: data, arrived: s.now(), partition: at})
 	s.broadcast()
 }
 

@@ -54,7 +54,7 @@ func (s *Service) Merge(id, adjacent string) error {
 
 func (s *Service) close(sh *shard) {
 	sh.info.Closed = true
-	sh.closed = s.options.Now()
+	sh.closed = s.now()
 }
 
 // children of a shard, once it is closed.

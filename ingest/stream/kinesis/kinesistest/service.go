@@ -75,6 +75,7 @@ type Service struct {
 	counter uint64   // of records
 	changed chan struct{}
 	counts  map[string]int
+	at      time.Time                // its clock, if it is not everybody's
 	leases  map[string]*subscription // by consumer and shard
 }
 
@@ -167,6 +168,21 @@ func (s *Service) Count(what string) int {
 	return s.counts[what]
 }
 
+// At sets a clock that stands, apart from everybody else's, to see what skew
+// does. Zero ends that.
+func (s *Service) At(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = now
+}
+
+func (s *Service) now() time.Time {
+	if !s.at.IsZero() {
+		return s.at
+	}
+	return s.options.Now()
+}
+
 func (s *Service) add(info kinesis.ShardInfo) *shard {
 	info.ID = fmt.Sprintf("shardId-%012d", len(s.shards))
 	sh := &shard{info: info}
@@ -186,7 +202,7 @@ func (s *Service) shard(id string) *shard {
 // isExpired: nothing of a shard is left once all of it is older than the
 // retention, and it was closed before.
 func (s *Service) isExpired(sh *shard) bool {
-	return sh.info.Closed && s.options.Now().Sub(sh.closed) > s.options.Retention
+	return sh.info.Closed && s.now().Sub(sh.closed) > s.options.Retention
 }
 
 // begin counts a call and gives the fault that befalls it before anything is
@@ -283,7 +299,7 @@ func (s *Service) ListShards(ctx context.Context, in *sdk.ListShardsInput, _ ...
 			continue
 		}
 		if len(out.Shards) == s.options.Page {
-			out.NextToken = aws.String(fmt.Sprintf("%s|%d|%d", s.options.Stream, i, s.options.Now().UnixNano()))
+			out.NextToken = aws.String(fmt.Sprintf("%s|%d|%d", s.options.Stream, i, s.now().UnixNano()))
 			break
 		}
 		out.Shards = append(out.Shards, s.listed(sh))
@@ -305,7 +321,7 @@ func (s *Service) startOfPage(in *sdk.ListShardsInput) (int, error) {
 	if _, err := fmt.Sscanf(strings.TrimPrefix(*in.NextToken, s.options.Stream), "|%d|%d", &number, &made); err != nil {
 		return 0, invalid("NextToken is malformed")
 	}
-	if s.options.Now().Sub(time.Unix(0, made)) > tokenLife {
+	if s.now().Sub(time.Unix(0, made)) > tokenLife {
 		return 0, &types.ExpiredNextTokenException{Message: aws.String("NextToken has expired")}
 	}
 	return number, nil

@@ -38,7 +38,7 @@ func (s *Service) Subscribe(ctx context.Context, consumer, shard string, from ty
 	if sh == nil {
 		return nil, &types.ResourceNotFoundException{Message: aws.String("Shard " + shard + " does not exist")}
 	}
-	now, key := s.options.Now(), consumer+"|"+shard
+	now, key := s.now(), consumer+"|"+shard
 	if old := s.leases[key]; old != nil {
 		if now.Sub(old.began) < exclusiveFor {
 			s.counts["SubscribeToShard in use"]++
@@ -75,7 +75,7 @@ func (x *Subscribed) Next() (event *types.SubscribeToShardEvent, changed <-chan 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub, sh := x.sub, x.sub.shard
-	if sub.taken || sub.ended || s.options.Now().Sub(sub.began) >= subscriptionLife {
+	if sub.taken || sub.ended || s.now().Sub(sub.began) >= subscriptionLife {
 		return nil, nil, false
 	}
 	s.trim(sh)
@@ -98,7 +98,7 @@ func (x *Subscribed) Next() (event *types.SubscribeToShardEvent, changed <-chan 
 	}
 	// Without records, too: Kinesis says so that it is alive and how far it is.
 	sub.silent = len(e.Records) == 0
-	number := sequence(sh, s.options.Now(), s.counter)
+	number := sequence(sh, s.now(), s.counter)
 	if n := sub.next; n > 0 {
 		number = sh.records[n-1].sequence
 	}

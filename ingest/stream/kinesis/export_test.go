@@ -1,0 +1,4 @@
+package kinesis
+
+// InfoOf reads a shard of a listing.
+var InfoOf = shardInfo
