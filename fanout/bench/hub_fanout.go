@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"tallystream/fanout"
@@ -13,8 +15,16 @@ import (
 // tier is a fanout node.
 type tier struct{ server *fanout.Server }
 
-func newTier(ctx context.Context, p *press, s setup) (*tier, error) {
-	cfg := fanout.Config{DrainSpread: time.Second}
+func startEpoll(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
+	return startTier(ctx, fanout.Epoll, l, p, s)
+}
+
+func startPortable(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
+	return startTier(ctx, fanout.Portable, l, p, s)
+}
+
+func startTier(ctx context.Context, engine fanout.Engine, l net.Listener, p *press, s setup) (hub, error) {
+	cfg := fanout.Config{Engine: engine, Uncompressed: !s.Deflate, DrainSpread: time.Second}
 	if s.Quiet {
 		cfg.PingEvery, cfg.Limits.IdleTimeout = quiet, 2*quiet
 	}
@@ -23,21 +33,16 @@ func newTier(ctx context.Context, p *press, s setup) (*tier, error) {
 		return nil, err
 	}
 	server.OnPublished(p.published())
-	go func() { _ = server.Run(ctx) }() // ends with the process
+	part := func(run func() error) {
+		// They end with the process; before that an error is worth a word.
+		if err := run(); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+	go part(func() error { return server.Run(ctx) })
+	go part(func() error { return server.Serve(ctx, nil, l) })
 	return &tier{server}, nil
 }
 
 func (t *tier) publish(frame []byte) { t.server.OnDelta(frame) }
 func (t *tier) open() int            { return t.server.Hub().Sessions() }
-
-func startPortable(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
-	t, err := newTier(ctx, p, s)
-	if err != nil {
-		return nil, err
-	}
-	return t, serveHTTP(ctx, l, t.server.Handler())
-}
-
-func startEpoll(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
-	return nil, errNotBuilt
-}

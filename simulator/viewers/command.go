@@ -147,7 +147,7 @@ func (c *ViewersCommand) session(ctx context.Context, find lookup) (*session, er
 	if c.Viewers < 1 || c.For < 0 || c.Wait < 0 || c.StormShare < 0 || c.StormShare > 1 || c.StormSpread < 0 || c.Processes < 1 {
 		return nil, errors.New("viewers, times, shares and processes want numbers above 0")
 	}
-	plan.Sources = sources(targets, len(plan.Split(c.Processes)))
+	plan.Sources = Sources(targets, len(plan.Split(c.Processes)))
 	plans := plan.Split(c.Processes)
 	for _, p := range plans {
 		if err := p.Validate(); err != nil {

@@ -52,6 +52,7 @@ func (c *crowd) connected(i int) []byte {
 	s := &c.seats[i]
 	s.state = asking
 	if c.plan.Raw {
+		s.deflate = c.plan.Deflate
 		return nil
 	}
 	if c.plan.All {

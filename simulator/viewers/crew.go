@@ -107,7 +107,9 @@ func (m *member) listen(out io.Reader, wait func() error) {
 			break // it ended, or is about to: wait says why
 		}
 		m.mu.Lock()
-		m.latest = t.Tally
+		if t.ID == 0 {
+			m.latest = t.Tally
+		}
 		if w := m.waits[t.ID]; w != nil {
 			w <- t.Tally
 			delete(m.waits, t.ID)
@@ -160,6 +162,15 @@ func (c *Crew) all(ctx context.Context, o order) (*Tally, error) {
 
 // Tally is what all viewers have seen until now.
 func (c *Crew) Tally(ctx context.Context) (*Tally, error) { return c.all(ctx, order{Do: "tally"}) }
+
+// Counts are the numbers of Tally alone, for callers who ask often.
+func (c *Crew) Counts(ctx context.Context) (Counts, error) {
+	t, err := c.all(ctx, order{Do: "counts"})
+	if err != nil {
+		return Counts{}, err
+	}
+	return t.Counts, nil
+}
 
 // Latest is what they had seen half a second ago, at no cost.
 func (c *Crew) Latest() *Tally {

@@ -125,6 +125,7 @@ func (c *crowd) message(i int, m message, now time.Time) error {
 		}
 		return nil
 	case opClose:
+		c.say(i, opClose, m.payload[:min(len(m.payload), 2)])
 		return &closedError{closeCode(m.payload)}
 	default:
 		return wireError("a server sends a frame with opcode %d", m.op)

@@ -166,9 +166,9 @@ func liveURL(text string) (*url.URL, error) {
 // minute.
 const sourcesPerProcess = 4
 
-// sources are addresses of this machine to connect from, as many as n processes
+// Sources are addresses of this machine to connect from, as many as n processes
 // want; none if a target is elsewhere or has an address of IPv6.
-func sources(targets []Target, n int) []netip.Addr {
+func Sources(targets []Target, n int) []netip.Addr {
 	for _, t := range targets {
 		if !t.Address.Addr().Is4() || !t.Address.Addr().IsLoopback() {
 			return nil

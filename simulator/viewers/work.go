@@ -16,7 +16,7 @@ import (
 // the input ends, so does the process.
 type order struct {
 	ID     uint64        `json:"id"`
-	Do     string        `json:"do"`               // tally, heads, storm or settle
+	Do     string        `json:"do"`               // tally, counts, heads, storm or settle
 	Share  float64       `json:"share,omitempty"`  // of a storm
 	Within time.Duration `json:"within,omitempty"` // of a storm: until all are back; of settle: the longest wait
 
@@ -95,6 +95,8 @@ func (w *work) listen(ctx context.Context, read *json.Decoder) error {
 		switch o.Do {
 		case "tally", "heads":
 			w.pass(ctx, func(c *crowd) { w.tell(o.ID, c.snapshot(o.Do == "heads")) })
+		case "counts":
+			w.pass(ctx, func(c *crowd) { w.tell(o.ID, &Tally{Counts: c.tally.Counts}) })
 		case "storm":
 			w.pass(ctx, func(c *crowd) {
 				c.storm(o.Share, o.Within, time.Now())
