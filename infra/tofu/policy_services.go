@@ -134,7 +134,7 @@ func scaling(d Deployment) []check.Finding {
 var runbook = regexp.MustCompile(`\$\{var\.runbooks_url\}/[a-z-]+\.md$`)
 
 // secretText are forms of secrets that must stand nowhere.
-var secretText = regexp.MustCompile(`AKIA[0-9A-Z]{16}|-----BEGIN|PRIVATE\+KEY|xox[abp]-|password\s*[:=]\s*[A-Za-z0-9]{6,}`)
+var secretText = regexp.MustCompile(`AKIA[0-9A-Z]{16}|-----BEGIN|PRIVATE\+KEY|xox[abp]-|password\s*[:=]\s*"?[A-Za-z0-9]{6,}`)
 
 func secrets(d Deployment) []check.Finding {
 	l := look{Deployment: d}
@@ -158,6 +158,11 @@ func secrets(d Deployment) []check.Finding {
 				if secretText.MatchString(t) {
 					l.add(b.At, "%s: a secret in the text", b.Address())
 				}
+			}
+		}
+		for name, a := range m.Locals {
+			if secretText.MatchString(strings.Join(stringsOf(m, a), "\n")) {
+				l.add(a.SrcRange, "local.%s: a secret in the text", name)
 			}
 		}
 		for _, v := range m.Of("variable", "") {

@@ -32,3 +32,13 @@ output "web_acl_arn" {
   description = "The web ACL before pages and submissions."
   value       = module.global.web_acl_arn
 }
+
+output "counting" {
+  description = "Whether each region counts and publishes. Exactly one does."
+  value       = { "us-east-1" = module.east.counts, "us-west-2" = module.west.counts }
+}
+
+output "homes" {
+  description = "Whose stream, ledger and bucket each region uses. All use one region's."
+  value       = { "us-east-1" = module.east.home_region, "us-west-2" = module.west.home_region }
+}

@@ -2,10 +2,6 @@
 
 locals {
   edge_hosts = { results = var.hosts.results, ingest = var.hosts.ingest }
-
-  validations = merge([for name, certificate in aws_acm_certificate.edge : {
-    for o in certificate.domain_validation_options : o.domain_name => o
-  }]...)
 }
 
 resource "aws_acm_certificate" "edge" {
@@ -21,12 +17,12 @@ resource "aws_acm_certificate" "edge" {
 }
 
 resource "aws_route53_record" "validation" {
-  for_each = local.validations
+  for_each = local.edge_hosts
 
   zone_id         = var.zone_id
-  name            = each.value.resource_record_name
-  type            = each.value.resource_record_type
-  records         = [each.value.resource_record_value]
+  name            = one(aws_acm_certificate.edge[each.key].domain_validation_options).resource_record_name
+  type            = one(aws_acm_certificate.edge[each.key].domain_validation_options).resource_record_type
+  records         = [one(aws_acm_certificate.edge[each.key].domain_validation_options).resource_record_value]
   ttl             = 300
   allow_overwrite = true
 }
@@ -35,5 +31,5 @@ resource "aws_acm_certificate_validation" "edge" {
   for_each = local.edge_hosts
 
   certificate_arn         = aws_acm_certificate.edge[each.key].arn
-  validation_record_fqdns = [aws_route53_record.validation[each.value].fqdn]
+  validation_record_fqdns = [aws_route53_record.validation[each.key].fqdn]
 }

@@ -103,19 +103,17 @@ resource "aws_acm_certificate" "ingest" {
 }
 
 resource "aws_route53_record" "ingest_validation" {
-  for_each = { for o in aws_acm_certificate.ingest.domain_validation_options : o.domain_name => o }
-
   zone_id         = var.zone_id
-  name            = each.value.resource_record_name
-  type            = each.value.resource_record_type
-  records         = [each.value.resource_record_value]
+  name            = one(aws_acm_certificate.ingest.domain_validation_options).resource_record_name
+  type            = one(aws_acm_certificate.ingest.domain_validation_options).resource_record_type
+  records         = [one(aws_acm_certificate.ingest.domain_validation_options).resource_record_value]
   ttl             = 300
   allow_overwrite = true # the regions' certificates of one name share the record
 }
 
 resource "aws_acm_certificate_validation" "ingest" {
   certificate_arn         = aws_acm_certificate.ingest.arn
-  validation_record_fqdns = [for r in aws_route53_record.ingest_validation : r.fqdn]
+  validation_record_fqdns = [aws_route53_record.ingest_validation.fqdn]
 }
 
 resource "aws_lb_listener" "ingest" {

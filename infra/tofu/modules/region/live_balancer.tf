@@ -70,19 +70,17 @@ resource "aws_acm_certificate" "live" {
 }
 
 resource "aws_route53_record" "live_validation" {
-  for_each = { for o in aws_acm_certificate.live.domain_validation_options : o.domain_name => o }
-
   zone_id         = var.zone_id
-  name            = each.value.resource_record_name
-  type            = each.value.resource_record_type
-  records         = [each.value.resource_record_value]
+  name            = one(aws_acm_certificate.live.domain_validation_options).resource_record_name
+  type            = one(aws_acm_certificate.live.domain_validation_options).resource_record_type
+  records         = [one(aws_acm_certificate.live.domain_validation_options).resource_record_value]
   ttl             = 300
-  allow_overwrite = true
+  allow_overwrite = true # the regions' certificates of one name share the record
 }
 
 resource "aws_acm_certificate_validation" "live" {
   certificate_arn         = aws_acm_certificate.live.arn
-  validation_record_fqdns = [for r in aws_route53_record.live_validation : r.fqdn]
+  validation_record_fqdns = [aws_route53_record.live_validation.fqdn]
 }
 
 resource "aws_lb_listener" "live" {

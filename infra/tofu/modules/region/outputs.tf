@@ -74,3 +74,13 @@ output "function_arns" {
   description = "ARNs of the functions by name; the runbook of a move invokes latest."
   value       = { for name, f in aws_lambda_function.this : name => f.arn }
 }
+
+output "counts" {
+  description = "Whether tasks of aggregate and publish run here."
+  value       = aws_ecs_service.this["aggregate"].desired_count > 0 && aws_ecs_service.this["publish"].desired_count > 0
+}
+
+output "home_region" {
+  description = "The region whose stream, ledger and bucket the services here use."
+  value       = local.home_region
+}
