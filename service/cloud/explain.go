@@ -40,6 +40,7 @@ const (
 	Throttled     Kind = "AWS limits the rate"
 	Quota         Kind = "a quota of the account is used up"
 	Busy          Kind = "it is being changed"
+	Fault         Kind = "AWS has a fault of its own"
 )
 
 // Problem is an error of AWS that a person can do something about.
@@ -81,6 +82,7 @@ func KindOf(err error) Kind {
 
 const (
 	adviceCredentials = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, log in with \"aws sso login\", or run with a role"
+	adviceFault       = "it is tried again; if it stays, look at health.aws.amazon.com"
 	adviceEndpoint    = "check --aws-endpoint, AWS_ENDPOINT_URL, the region's name and the network"
 )
 
@@ -155,6 +157,13 @@ var findings = map[string]finding{
 	"ContinuousBackupsUnavailableException": {Busy, "the table is still being made; try again"},
 
 	"BucketAlreadyExists": {Denied, "another account has a bucket of this name; give --aws-bucket"},
+
+	"InternalFailure":            {Fault, adviceFault},
+	"InternalServerError":        {Fault, adviceFault},
+	"InternalError":              {Fault, adviceFault},
+	"KMSInternalException":       {Fault, adviceFault},
+	"DependencyTimeoutException": {Fault, adviceFault},
+	"ServiceUnavailable":         {Fault, adviceFault},
 
 	"UnknownOperationException": {UnknownCall, "use AWS, or an emulator that has it"},
 	"NotImplemented":            {UnknownCall, "use AWS, or an emulator that has it"},

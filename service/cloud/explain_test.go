@@ -96,6 +96,7 @@ func TestErrorsOfAWSSayWhatToDo(t *testing.T) {
 		{"dynamodb", 400, jsonError("com.amazon.coral.service#InvalidSignatureException", "Credential should be scoped to a valid region."), cloud.WrongRegion, "--aws-region"},
 		{"dynamodb", 400, jsonError("com.amazon.coral.service#InvalidSignatureException", "The request signature we calculated does not match"), cloud.BadKeys, "secret"},
 		{"dynamodb", 400, jsonError("com.amazonaws.dynamodb.v20120810#ThrottlingException", "slow"), cloud.Throttled, "warm throughput"},
+		{"dynamodb", 500, jsonError("com.amazonaws.dynamodb.v20120810#InternalServerError", "oops"), cloud.Fault, "health.aws"},
 		{"dynamodb", 400, jsonError("UnknownOperationException", ""), cloud.UnknownCall, "emulator"},
 		{"kinesis", 400, jsonError("ResourceNotFoundException", "Stream the-stream under account 1 not found."), cloud.Missing, "Stream the-stream"},
 		{"kinesis", 400, jsonError("LimitExceededException", "Rate exceeded"), cloud.Quota, "quota"},

@@ -167,21 +167,34 @@ func (s *Setup) closeGaps(ctx context.Context, r resource, seen sight, f *Findin
 		case UnknownCall:
 			tried[g.Field] = tries
 			f.Notes = append(f.Notes, "this endpoint does not know "+callOf(err))
-		default:
-			if err != nil {
-				return seen, fmt.Errorf("setting %s: %w", g.Field, err)
-			}
-			if tried[g.Field] == 1 {
-				f.Changes = append(f.Changes, g.Difference)
-				if f.State == Right {
-					f.State = Completed
-				}
-			}
 		}
-		if seen, err = s.steady(ctx, r, true); err != nil {
-			return seen, err
+		var looked error
+		if seen, looked = s.steady(ctx, r, true); looked != nil {
+			return seen, errors.Join(err, looked)
+		}
+		switch open := seen.open(g.Field); {
+		case !open: // an error then means that somebody was faster, or that the answer to our first try was lost
+			f.Changes = append(f.Changes, g.Difference)
+			if f.State == Right {
+				f.State = Completed
+			}
+		case err != nil && !passing[KindOf(err)]:
+			return seen, fmt.Errorf("setting %s: %w", g.Field, err)
 		}
 	}
+}
+
+// passing are the problems with a change after which it is tried again.
+var passing = map[Kind]bool{Busy: true, Throttled: true, Quota: true, UnknownCall: true, Fault: true, Unreachable: true, Slow: true}
+
+// open reports whether the field still differs.
+func (s sight) open(field string) bool {
+	for _, g := range s.gaps {
+		if g.Field == field {
+			return true
+		}
+	}
+	return false
 }
 
 func closable(seen sight, tried map[string]int) (gap, bool) {

@@ -35,17 +35,30 @@ func (s *Setup) createKey(ctx context.Context, want KeySpec) (note string, err e
 	}
 	id := aws.ToString(out.KeyMetadata.KeyId)
 	_, err = client.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: &want.Alias, TargetKeyId: &id})
-	if err == nil {
+	if exists := (*types.AlreadyExistsException)(nil); errors.As(err, &exists) {
+		return s.yieldKey(ctx, want, id)
+	}
+	if err != nil { // it may have come through
+		return "", fmt.Errorf("giving key %s its alias: %w", id, err)
+	}
+	return "the key's ID is " + id, nil
+}
+
+// yieldKey deletes a key whose alias exists already, unless the alias is its
+// own: the answer to the first try of making it may have been lost.
+func (s *Setup) yieldKey(ctx context.Context, want KeySpec, id string) (note string, err error) {
+	out, err := s.Clients.KMS.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &want.Alias})
+	if err != nil {
+		return "", fmt.Errorf("asking whose alias it is, for key %s: %w", id, err)
+	}
+	if aws.ToString(out.KeyMetadata.KeyId) == id {
 		return "the key's ID is " + id, nil
 	}
-	_, gone := client.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &id, PendingWindowInDays: aws.Int32(deleteAfter)})
-	if gone != nil {
-		err = errors.Join(err, fmt.Errorf("deleting key %s, which nobody uses: %w", id, Explain(gone)))
+	_, err = s.Clients.KMS.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &id, PendingWindowInDays: aws.Int32(deleteAfter)})
+	if state := (*types.KMSInvalidStateException)(nil); err != nil && !errors.As(err, &state) { // it is on its way already
+		return "", fmt.Errorf("deleting key %s, which nobody uses: %w", id, err)
 	}
-	if exists := (*types.AlreadyExistsException)(nil); gone == nil && errors.As(err, &exists) {
-		return "another setup has just made the key", nil
-	}
-	return "", err
+	return "another setup has just made the key", nil
 }
 
 func (s *Setup) lookAtKey(ctx context.Context, want KeySpec) (seen sight, err error) {

@@ -2,6 +2,8 @@ package cloud_test
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"tallystream/service/cloud"
+	"tallystream/service/cloud/faults"
 	"tallystream/service/cloud/mototest"
 )
 
@@ -186,5 +189,70 @@ func TestAStreamOnDemandIsRefused(t *testing.T) {
 	}
 	if got := states(setup(t, c, n, true)); !strings.Contains(got, "mode ON_DEMAND") {
 		t.Errorf("setup: %s", got)
+	}
+}
+
+func TestTheCommandChecksMakesAndChecksAgain(t *testing.T) {
+	t.Parallel()
+	n := mototest.Names(t, "command")
+	command := cloud.SetupCommand{
+		Options: mototest.At(mototest.Endpoint(t)), Size: cloud.Size{Shards: 3, WarmWrites: 40_000}, Election: "command", Timeout: time.Minute,
+	}
+	command.Prefix, _, _ = strings.Cut(n.Stream, "-")
+	run := func(check bool) (string, error) {
+		var out strings.Builder
+		command.Check = check
+		err := command.RunTo(t.Context(), slog.New(slog.DiscardHandler), &out)
+		return out.String(), err
+	}
+	if out, err := run(true); !errors.Is(err, cloud.ErrNotReady) || strings.Count(out, "is missing") != 5 {
+		t.Errorf("check: %v\n%s", err, out)
+	}
+	if out, err := run(false); err != nil || strings.Count(out, ": created") != 5 {
+		t.Errorf("setup: %v\n%s", err, out)
+	}
+	out, err := run(true)
+	if err != nil || strings.Count(out, "is as it should be") != 5 {
+		t.Errorf("check again: %v\n%s", err, out)
+	}
+	command.WarmWrites = 50_000
+	if out, err := run(true); !errors.Is(err, cloud.ErrNotReady) || !strings.Contains(out, "warm writes: want 50000, have 40000") {
+		t.Errorf("a colder table: %v\n%s", err, out)
+	}
+	if out, err := run(false); err != nil || !strings.Contains(out, "set warm writes to 50000, was 40000") {
+		t.Errorf("warming it: %v\n%s", err, out)
+	}
+}
+
+func TestSetupGetsThereThroughABadNetwork(t *testing.T) {
+	t.Parallel()
+	endpoint := mototest.Endpoint(t)
+	for seed := range uint64(2) {
+		plan, err := faults.Parse(seed, "*:before=0.03,after=0.08,duplicate=0.15")
+		if err != nil {
+			t.Fatal(err)
+		}
+		network, err := faults.New(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := cloud.Open(t.Context(), mototest.At(endpoint), cloud.WithKeys("test", "test"), cloud.WithHTTP(network.Over))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := mototest.Names(t, "bad-network")
+		s := cloud.Setup{Clients: c, Plan: n.Plan(cloud.Size{Shards: 2}, c.Region), Pause: soon}
+		// An operator runs it again when a call has failed more often than its budget allows.
+		runs := 0
+		for runs = 1; runs <= 5; runs++ {
+			if _, err = s.Run(t.Context()); err == nil {
+				break
+			}
+			t.Logf("seed %d, run %d: %v", seed, runs, err)
+		}
+		network.Pause()
+		if got := states(setup(t, c, n, true)); got != right {
+			t.Errorf("seed %d, after %d runs: %s (%v)\n%s", seed, runs, got, err, network.Counts())
+		}
 	}
 }
