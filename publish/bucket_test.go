@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tallystream/publish/bucket"
+	"tallystream/service/register"
 )
 
 // strictBucket is a bucket in memory that fails the test when bytes change
@@ -21,12 +22,13 @@ type strictBucket struct {
 
 	mu      sync.Mutex
 	objects map[string][]byte
-	writes  int // objects stored or refused, over all processes
+	values  map[string][]byte // of the register
+	writes  int               // objects stored or refused, over all processes
 	history []string
 }
 
 func newBucket(t testing.TB) *strictBucket {
-	return &strictBucket{t: t, objects: map[string][]byte{}}
+	return &strictBucket{t: t, objects: map[string][]byte{}, values: map[string][]byte{}}
 }
 
 var errInjected = errors.New("injected fault")
@@ -101,6 +103,27 @@ func (p *process) Replace(_ context.Context, objects ...bucket.Object) error {
 	return nil
 }
 
+// Load and Swap are the register's. A process counts its swaps among its writes.
+func (b *strictBucket) Load(_ context.Context, name string) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.values[name]), nil
+}
+
+func (p *process) Swap(_ context.Context, name string, before, after []byte) error {
+	return p.write("register "+name, func() error { return p.swap(name, before, after) })
+}
+
+func (b *strictBucket) swap(name string, before, after []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !bytes.Equal(b.values[name], before) {
+		return register.ErrConflict
+	}
+	b.values[name] = bytes.Clone(after)
+	return nil
+}
+
 func (b *strictBucket) putNew(o bucket.Object) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +153,7 @@ func (b *strictBucket) replace(o bucket.Object) error {
 
 func isWrittenOnce(key string) bool {
 	folder, _, ok := strings.Cut(key, "/")
-	return ok && slices.Contains([]string{"documents", "manifests", "snapshots", "csv", "units", "epoch", "rosters", "assets"}, folder)
+	return ok && slices.Contains([]string{"documents", "manifests", "snapshots", "csv", "units", "rosters", "assets"}, folder)
 }
 
 func (b *strictBucket) Get(_ context.Context, key string) ([]byte, error) {

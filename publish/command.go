@@ -11,6 +11,7 @@ import (
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
 	"tallystream/service"
+	"tallystream/service/register"
 )
 
 // Link is the bus as a publisher uses it.
@@ -61,6 +62,11 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, entries.Close()) }()
+	control, err := register.OpenSQLite(data.ControlPath())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, control.Close()) }()
 	directory, err := bucket.OpenDirectory(c.Bucket, bucket.WithMetrics(bucket.NewMetrics(g.Status.Registry)))
 	if err != nil {
 		return err
@@ -76,7 +82,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 	}
 	s, err := New(Config{
 		Election: opened.Election, Definition: opened.Definition, Roster: opened.Roster,
-		Ledger: entries, Bucket: directory, Announcer: link,
+		Ledger: entries, Register: control, Bucket: directory, Announcer: link,
 		Signer: signer, VerifierKey: verifier, Wake: wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
 		Metrics: NewMetrics(g.Status.Registry), Logger: log,

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"time"
@@ -70,6 +71,7 @@ type Config struct {
 	Definition, Roster []byte
 
 	Ledger    Ledger
+	Register  Register
 	Bucket    Bucket
 	Announcer Announcer
 
@@ -80,8 +82,12 @@ type Config struct {
 
 	// Wake hints that the ledger grew. Lost hints only cost PollEvery.
 	Wake <-chan struct{}
-	// Now is the clock of what is published; time.Now by default.
-	Now func() time.Time
+	// Now is the clock; time.Now by default. Sleep waits by it, and returns early
+	// with an error when ctx ends.
+	Now   func() time.Time
+	Sleep func(ctx context.Context, d time.Duration) error
+	// Nonce is a new random word each time; crypto/rand.Text by default.
+	Nonce func() string
 
 	// DeltaEvery, SnapshotEvery and PagesEvery are the least intervals; each
 	// stretches when its work costs more than a few percent of a core.
@@ -114,7 +120,7 @@ type Config struct {
 func (c *Config) setDefaults() error {
 	for name, missing := range map[string]bool{
 		"Election": c.Election == nil, "Definition": len(c.Definition) == 0, "Ledger": c.Ledger == nil,
-		"Bucket": c.Bucket == nil, "Announcer": c.Announcer == nil,
+		"Register": c.Register == nil, "Bucket": c.Bucket == nil, "Announcer": c.Announcer == nil,
 		"Signer": c.Signer == nil, "VerifierKey": c.VerifierKey == "", "Metrics": c.Metrics == nil, "Logger": c.Logger == nil,
 	} {
 		if missing {
@@ -126,6 +132,12 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
+	}
+	if c.Nonce == nil {
+		c.Nonce = rand.Text
 	}
 	for _, d := range []struct {
 		value *time.Duration
@@ -148,4 +160,15 @@ func (c *Config) setDefaults() error {
 		c.ExportRate = DefaultExportRate
 	}
 	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

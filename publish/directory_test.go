@@ -11,6 +11,7 @@ import (
 	"tallystream/publish"
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
+	"tallystream/service/register"
 )
 
 // TestADirectoryHoldsTheWholeNight runs against the real adapter and clock.
@@ -22,7 +23,15 @@ func TestADirectoryHoldsTheWholeNight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := b.config(directory, newViewer(t, newBucket(t)), nil)
+	control, err := register.OpenSQLite(filepath.Join(t.TempDir(), "control.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	cfg := b.config(struct {
+		publish.Bucket
+		publish.Register
+	}{directory, control}, newViewer(t, newBucket(t)), nil)
 	cfg.Announcer = silent{}
 	s, err := publish.New(cfg)
 	if err != nil {
@@ -50,7 +59,7 @@ func TestADirectoryHoldsTheWholeNight(t *testing.T) {
 	if snapshot.Log != 1 {
 		t.Errorf("latest is %+v", snapshot)
 	}
-	for _, pattern := range []string{"csv/*/oak.csv", "csv/*/results.csv", "county/oak.html", "index.html", "definition.json", "config.json", "epoch/000001"} {
+	for _, pattern := range []string{"csv/*/oak.csv", "csv/*/results.csv", "county/oak.html", "index.html", "definition.json", "config.json"} {
 		if found, err := filepath.Glob(filepath.Join(out, pattern)); err != nil || len(found) != 1 {
 			t.Errorf("%s: found %v, %v", pattern, found, err)
 		}

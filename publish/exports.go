@@ -43,7 +43,7 @@ func newExports(cfg *Config, c *catalogue) *exports {
 		// The first files of a night are not worth more than later ones.
 		when: schedule{
 			pace: pace{least: cfg.ExportEvery, most: time.Hour, share: exportShare, rate: cfg.ExportRate},
-			next: time.Now().Add(cfg.ExportEvery),
+			next: cfg.Now().Add(cfg.ExportEvery),
 		},
 	}
 }
@@ -166,7 +166,7 @@ func (s *Sequencer) writeExports(ctx, running context.Context, p *plan) error {
 	if p.exports == nil {
 		return nil
 	}
-	begun := time.Now()
+	begun := s.cfg.Now()
 	w := &exporting{exports: s.shelf.exports, exportPlan: p.exports, number: p.snapshot.Number, epoch: s.epoch}
 	w.put = func(kind string, objects []bucket.Object) error {
 		return s.insist(ctx, running, kind, func() error { return s.cfg.Bucket.PutNew(ctx, objects...) })
@@ -183,7 +183,7 @@ func (s *Sequencer) writeExports(ctx, running context.Context, p *plan) error {
 	for _, c := range w.counties {
 		w.made[c] = w.log
 	}
-	took := time.Since(begun)
+	took := s.cfg.Now().Sub(begun)
 	w.when.next = w.when.pace.next(begun, took, w.bytes)
 	s.cfg.Metrics.exportTime.Observe(took.Seconds())
 	s.cfg.Metrics.bytes.WithLabelValues("export").Add(float64(w.bytes))

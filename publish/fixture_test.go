@@ -272,10 +272,13 @@ func (v *view) Close() error { return nil }
 
 // config is a configuration over the books, with what a test does not care
 // about filled in.
-func (b *books) config(store publish.Bucket, announcer publish.Announcer, wake <-chan struct{}) publish.Config {
+func (b *books) config(store interface {
+	publish.Bucket
+	publish.Register
+}, announcer publish.Announcer, wake <-chan struct{}) publish.Config {
 	return publish.Config{
 		Election: b.e.Election, Definition: b.e.definition, Roster: []byte(`{"keys":[]}`),
-		Ledger: b, Bucket: store, Announcer: announcer,
+		Ledger: b, Register: store, Bucket: store, Announcer: announcer,
 		Signer: b.e.signer, VerifierKey: b.e.vkey, Wake: wake,
 		Metrics: publish.NewMetrics(prometheus.NewRegistry()),
 		Logger:  slog.New(slog.NewTextHandler(testWriter{b.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),

@@ -219,7 +219,7 @@ func (f *frame) render(p page) bucket.Object {
 // still wait for that. Pages follow latest: none shows what no snapshot says.
 func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bool, err error) {
 	ps := s.pages
-	begun := time.Now()
+	begun := s.cfg.Now()
 	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
 	index := mutable("index.html", f.indexPage(), typeHTML)
 	stale := ps.stale(p.edition, f.files)
@@ -249,7 +249,7 @@ func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bo
 		ps.csvSeen[name] = e.Key
 	}
 	ps.listed = true
-	took := time.Since(begun)
+	took := s.cfg.Now().Sub(begun)
 	ps.begun, ps.when.next = begun, ps.when.pace.next(begun, took, 0)
 	s.cfg.Metrics.pagesTime.Observe(took.Seconds())
 	return false, nil

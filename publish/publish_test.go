@@ -337,6 +337,26 @@ func TestALedgerThatLostEntriesStopsPublishing(t *testing.T) {
 	})
 }
 
+func TestABucketWithoutItsMarkIsNotPublishedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		n := begin(t, b, store.process(nil), newViewer(t, store), nil)
+		n.mustFinish()
+		n.mustEnd()
+		for name, mark := range map[string][]byte{"lost": nil, "of another election": []byte("other.example/x/publication/v1\nepoch 3\nowner a\n\n")} {
+			store.mu.Lock()
+			store.values["publication"] = mark
+			store.mu.Unlock()
+			again := begin(t, b, store.process(nil), newViewer(t, store), nil)
+			if err := <-again.done; !errors.Is(err, publish.ErrForeign) {
+				t.Errorf("mark %s: Run returned %v", name, err)
+			}
+			again.stop()
+		}
+	})
+}
+
 func TestOtherBytesAtTheNextNumberStopTheSequencer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openElection(t, smallElection())

@@ -2,29 +2,29 @@ package publish
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
 )
 
-// open makes the sequencer ready for its first cut: it takes an epoch, finds
-// the end of the chain of snapshots and remembers what that names. The books
-// need no recovery of their own: the first cut replays the whole ledger
-// through the same code as any other.
+// open makes the sequencer ready for its first cut: it takes an epoch, finishes
+// what was decided before, finds the end of the chain of snapshots and
+// remembers what that names. The books need no recovery of their own: the first
+// cut replays the whole ledger through the same code as any other.
 func (s *Sequencer) open(ctx context.Context) error {
 	if err := s.putElection(ctx); err != nil {
 		return err
 	}
-	var err error
-	if s.epoch, err = s.takeEpoch(ctx); err != nil {
+	if err := s.take(ctx); err != nil {
 		return err
 	}
 	s.cfg.Metrics.epoch.Set(float64(s.epoch))
+	if err := s.finishDecided(ctx); err != nil {
+		return err
+	}
 	last, err := s.findHead(ctx)
 	if err != nil {
 		return err
@@ -87,72 +87,38 @@ func schemaObjects() (out []bucket.Object, err error) {
 	return out, nil
 }
 
-func epochKey(e schemas.Epoch) string { return fmt.Sprintf("epoch/%06d", e) }
-
-// takeEpoch claims the first epoch that nobody had. Each claim carries random
-// bytes, so of two that race for a number one gets bucket.ErrDiffers.
-func (s *Sequencer) takeEpoch(ctx context.Context) (schemas.Epoch, error) {
-	claim := fmt.Appendf(nil, "%s/epoch/v1\nsequencer %s\ntime %s\n", s.cfg.Election.Definition.Origin,
-		rand.Text(), s.cfg.Now().UTC().Format(schemas.SnapshotTimeLayout))
-	epoch, err := s.freeEpoch(ctx)
+// finishDecided writes the note of the snapshot that was decided last, which a
+// crash may have cut off. Everything it names was durable before.
+func (s *Sequencer) finishDecided(ctx context.Context) error {
+	if len(s.mark.note) == 0 {
+		return s.refuseUnmarked(ctx)
+	}
+	last, err := s.openSnapshot(s.mark.note)
 	if err != nil {
-		return 0, fmt.Errorf("taking an epoch: %w", err)
+		return err
 	}
-	for ; ; epoch++ {
-		err := s.cfg.Bucket.PutNew(ctx, immutable(epochKey(epoch), claim, typeText))
-		if err == nil {
-			return epoch, nil
-		}
-		if !errors.Is(err, bucket.ErrDiffers) {
-			return 0, fmt.Errorf("taking epoch %d: %w", epoch, err)
-		}
+	err = s.cfg.Bucket.PutNew(ctx, immutable(schemas.SnapshotKey(last.Number), s.mark.note, typeText))
+	if errors.Is(err, bucket.ErrDiffers) {
+		return fmt.Errorf("%w: snapshot %d is not the one that was decided: %w", ErrForeign, last.Number, err)
 	}
+	if err != nil {
+		return fmt.Errorf("finishing snapshot %d: %w", last.Number, err)
+	}
+	return nil
 }
 
-// freeEpoch finds the lowest epoch without a claim. Claims are dense, because
-// everybody takes the lowest.
-func (s *Sequencer) freeEpoch(ctx context.Context) (schemas.Epoch, error) {
-	taken, free := schemas.Epoch(0), schemas.Epoch(1)
-	for {
-		is, err := s.exists(ctx, epochKey(free))
-		if err != nil {
-			return 0, err
-		}
-		if !is {
-			break
-		}
-		taken, free = free, 2*free
+// refuseUnmarked stops at a bucket that has snapshots while the register knows
+// of none: without its mark, epochs would begin anew, and viewers would take
+// what comes for old news.
+func (s *Sequencer) refuseUnmarked(ctx context.Context) error {
+	_, err := s.cfg.Bucket.Get(ctx, schemas.SnapshotKey(1))
+	switch {
+	case errors.Is(err, bucket.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for a first snapshot: %w", err)
 	}
-	for free-taken > 1 {
-		middle := taken + (free-taken)/2
-		is, err := s.exists(ctx, epochKey(middle))
-		if err != nil {
-			return 0, err
-		}
-		if is {
-			taken = middle
-		} else {
-			free = middle
-		}
-	}
-	return free, nil
-}
-
-func (s *Sequencer) exists(ctx context.Context, key string) (bool, error) {
-	_, err := s.cfg.Bucket.Get(ctx, key)
-	if errors.Is(err, bucket.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// checkEpoch fails with ErrFenced once a later epoch was taken.
-func (s *Sequencer) checkEpoch(ctx context.Context) error {
-	is, err := s.exists(ctx, epochKey(s.epoch+1))
-	if err == nil && is {
-		err = fmt.Errorf("%w: epoch %d was taken after ours, %d", ErrFenced, s.epoch+1, s.epoch)
-	}
-	return err
+	return fmt.Errorf("%w: it has snapshots, but the register has no mark of them (restore the register, or publish to an empty bucket)", ErrForeign)
 }
 
 // findHead follows the chain of snapshots from latest to its end. A note that
@@ -187,7 +153,7 @@ func (s *Sequencer) findHead(ctx context.Context) (*schemas.Snapshot, error) {
 		}
 	}
 	if last != nil {
-		s.head = head{number: last.Number, note: schemas.DigestOf(note), log: last.Log, begun: time.Now()}
+		s.head = head{number: last.Number, note: schemas.DigestOf(note), log: last.Log, begun: s.cfg.Now()}
 	}
 	return last, nil
 }

@@ -38,7 +38,9 @@ type Sequencer struct {
 	renderer *renderer
 	cut      cut
 	first    bool // no cut was made yet
+	stepwise bool // driven by Step: nothing runs beside it
 	epoch    schemas.Epoch
+	mark     mark // as the register has it; while a snapshot is written, its goroutine's
 	head     head
 	shelf    *shelf
 	hinted   bool
@@ -192,7 +194,7 @@ func (s *Sequencer) loop(ctx context.Context) error {
 		if err := s.turn(ctx); err != nil {
 			return err
 		}
-		timer.Reset(time.Until(s.due()))
+		timer.Reset(s.due().Sub(s.cfg.Now()))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -210,9 +212,30 @@ func (s *Sequencer) loop(ctx context.Context) error {
 	}
 }
 
+// Step does what is due and returns, for whoever drives a sequencer turn by
+// turn instead of Run: a snapshot is written whole. The first step opens the
+// bucket. After an error another sequencer has to be made.
+func (s *Sequencer) Step(ctx context.Context) error {
+	if !s.stepwise {
+		s.stepwise = true
+		if err := s.open(ctx); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-s.cfg.Wake:
+		s.hinted = true
+	default:
+	}
+	if err := s.turn(ctx); err != nil || s.writing == nil {
+		return err
+	}
+	return s.closed(<-s.writing)
+}
+
 // turn does what is due.
 func (s *Sequencer) turn(ctx context.Context) error {
-	now := time.Now()
+	now := s.cfg.Now()
 	if s.readDue(now) {
 		if err := s.read(ctx, now); err != nil {
 			if fatal(err) || ctx.Err() != nil {
@@ -252,12 +275,12 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 	before := s.fold.log
 	err = s.count(ctx, view)
 	if s.still = s.fold.log == before; !s.still {
-		s.grown = time.Now()
+		s.grown = s.cfg.Now()
 	}
 	if err != nil {
 		return err
 	}
-	s.cfg.Metrics.readTime.Observe(time.Since(now).Seconds())
+	s.cfg.Metrics.readTime.Observe(s.cfg.Now().Sub(now).Seconds())
 	if !s.behind() || !s.tickDue(now) {
 		return nil
 	}
@@ -285,7 +308,7 @@ func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 // makeCut makes the view's cut the one that is published next: both books
 // agree on it, and its changes go out as deltas.
 func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
-	begun := time.Now()
+	begun := s.cfg.Now()
 	if s.first && s.fold.log < s.head.log {
 		return fmt.Errorf("%w: %d entries, snapshot %d was made of %d", ErrLedgerBehind, s.fold.log, s.head.number, s.head.log)
 	}
@@ -302,7 +325,7 @@ func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 		s.sendDeltas(ctx)
 	}
 	s.first = false
-	took := time.Since(begun)
+	took := s.cfg.Now().Sub(begun)
 	s.tick.next = s.tick.pace.next(begun, took, 0)
 	s.cfg.Metrics.tickTime.Observe(took.Seconds())
 	s.cfg.Metrics.tickEvery.Set(s.tick.next.Sub(begun).Seconds())

@@ -63,9 +63,14 @@ type written struct {
 	err error
 }
 
-// begin starts to write, beside the loop.
+// begin starts to write, beside the loop; turn by turn, it also ends it.
 func (s *Sequencer) begin(ctx context.Context, write func(ctx, running context.Context) written) {
 	out := make(chan written, 1)
+	if s.stepwise {
+		out <- write(ctx, ctx)
+		s.writing = out
+		return
+	}
 	s.writing = out
 	// What is half written when Run is told to stop may come to its end.
 	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -130,8 +135,9 @@ func (s *Sequencer) closed(w written) error {
 //	documents, files  content-addressed or under this snapshot's number; if the
 //	                  process dies here they are orphans, and do no harm
 //	manifest          content-addressed; the same
-//	note              the snapshot exists from here on, and recovery finds it by
-//	                  looking behind latest
+//	mark              the snapshot is decided: recovery finishes it with the
+//	                  same bytes, and no other sequencer can decide this number
+//	note              the snapshot exists
 //	latest            the snapshot is found; recovery moves it if we die before
 //	bus, pages        hints and convenience; the next snapshot renews them
 //
@@ -139,15 +145,15 @@ func (s *Sequencer) closed(w written) error {
 // same bytes are written again, until that works or Run is told to stop.
 func (s *Sequencer) write(ctx, running context.Context, p *plan) written {
 	w := written{plan: p}
-	begun := time.Now()
+	begun := s.cfg.Now()
 	if w.bytes, w.err = s.writeDocuments(ctx, running, p); w.err != nil {
 		return w
 	}
-	exporting := time.Now()
+	exporting := s.cfg.Now()
 	if w.err = s.writeExports(ctx, running, p); w.err != nil {
 		return w
 	}
-	exported := time.Since(exporting)
+	exported := s.cfg.Now().Sub(exporting)
 	if w.err = s.writeManifest(ctx, running, p); w.err != nil {
 		return w
 	}
@@ -155,7 +161,7 @@ func (s *Sequencer) write(ctx, running context.Context, p *plan) written {
 		return w
 	}
 	w.note = schemas.DigestOf(p.note)
-	w.took = time.Since(begun) - exported
+	w.took = s.cfg.Now().Sub(begun) - exported
 	s.published(ctx, p, w.took)
 	s.announce(ctx, p)
 	w.pagesBehind, w.err = s.writePages(ctx, running, p)
@@ -220,9 +226,9 @@ func (s *Sequencer) writeNote(ctx, running context.Context, p *plan) error {
 	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.Signer); err != nil {
 		return fmt.Errorf("signing snapshot %d: %w", p.snapshot.Number, err)
 	}
-	// A sequencer of a later epoch may have begun while we worked. This look
-	// makes us stop before we write; what it misses, PutNew catches.
-	if err := s.insist(ctx, running, "epoch", func() error { return s.checkEpoch(ctx) }); err != nil {
+	// What it names is durable. With the mark it is a snapshot: a crash from here
+	// on only delays it. A sequencer of a later epoch makes this fail.
+	if err := s.insist(ctx, running, "mark", func() error { return s.decide(ctx, p.note) }); err != nil {
 		return err
 	}
 	note := immutable(schemas.SnapshotKey(p.snapshot.Number), p.note, typeText)
@@ -264,10 +270,8 @@ func (s *Sequencer) insist(ctx, running context.Context, what string, write func
 		s.cfg.Metrics.bucketErr.Inc()
 		s.report(func(st *status) { st.bucket = err })
 		s.cfg.Logger.WarnContext(ctx, "writing to the bucket failed, trying again", "object", what, "err", err)
-		select {
-		case <-running.Done():
+		if s.cfg.Sleep(running, wait) != nil {
 			return fmt.Errorf("writing %s: %w", what, err)
-		case <-time.After(wait):
 		}
 	}
 }

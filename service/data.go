@@ -18,7 +18,7 @@ import (
 //
 //	definition.json  roster.json
 //	keys/ingest.key  keys/publish.key   (private, mode 0600)
-//	stream.db  ledger.db
+//	stream.db  ledger.db  control.db
 type Data struct{ Dir string }
 
 // The paths inside.
@@ -32,6 +32,9 @@ func (d Data) StreamPath() string { return filepath.Join(d.Dir, "stream.db") }
 
 // LedgerPath is where the ledger lies.
 func (d Data) LedgerPath() string { return filepath.Join(d.Dir, "ledger.db") }
+
+// ControlPath is where the register lies: leases and the publication's mark.
+func (d Data) ControlPath() string { return filepath.Join(d.Dir, "control.db") }
 
 // KeyPath is where a service's private key lies.
 func (d Data) KeyPath(service string) string { return filepath.Join(d.Dir, "keys", service+".key") }

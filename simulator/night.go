@@ -18,6 +18,7 @@ import (
 	"tallystream/publish"
 	"tallystream/publish/bucket"
 	"tallystream/service"
+	"tallystream/service/register"
 )
 
 // Night is the whole pipeline in one process on the embedded engines: the same
@@ -30,6 +31,7 @@ type Night struct {
 
 	stream    *stream.SQLite
 	ledger    *ledger.SQLite
+	control   *register.SQLite
 	aggregate *aggregate.Aggregator
 	sequencer *publish.Sequencer
 	directory *bucket.Directory
@@ -89,6 +91,9 @@ func (n *Night) openStores(log *slog.Logger) (err error) {
 		return err
 	}
 	if n.ledger, err = ledger.OpenSQLite(n.Data.LedgerPath(), n.opened.Election, n.stream); err != nil {
+		return err
+	}
+	if n.control, err = register.OpenSQLite(n.Data.ControlPath()); err != nil {
 		return err
 	}
 	if n.directory, err = bucket.OpenDirectory(n.Bucket, bucket.WithMetrics(bucket.NewMetrics(n.status.Registry))); err != nil {

@@ -86,7 +86,7 @@ func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) error {
 	}
 	n.sequencer, err = publish.New(publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
-		Ledger: n.ledger, Bucket: n.directory, Announcer: n.bus,
+		Ledger: n.ledger, Register: n.control, Bucket: n.directory, Announcer: n.bus,
 		Signer: signer, VerifierKey: verifier, Wake: wake,
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	})
@@ -216,6 +216,9 @@ func (n *Night) closeStores() error {
 	}
 	if n.busServer != nil {
 		errs = append(errs, n.busServer.Close())
+	}
+	if n.control != nil {
+		errs = append(errs, n.control.Close())
 	}
 	if n.ledger != nil {
 		errs = append(errs, n.ledger.Close())

@@ -48,11 +48,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 		putFailed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: name("write_failures_total"),
-			Help: "Batches that failed: other bytes at a key, or a file system that refuses.",
+			Help: "Batches that failed: other bytes at a key, or a file system or service that refuses.",
 		}),
 		putSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    name("write_seconds"),
-			Help:    "Time of one batch, until it is on disk.",
+			Help:    "Time of one batch, until it is on disk or S3 has it.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
 		}),
 		putBatch: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -76,27 +76,35 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
+// written is what a batch has come to.
+type written struct{ objects, kept, bytes int }
+
+// countBatch counts a batch, of which some objects were there before.
+func countBatch(batch []*Object, kept []bool) (w written) {
+	w.objects = len(batch)
+	for i, o := range batch {
+		if kept[i] {
+			w.kept++
+		} else {
+			w.bytes += len(o.Body)
+		}
+	}
+	return w
+}
+
 // put counts a batch.
-func (m *Metrics) put(batch []staged, over bool, began time.Time, err error) {
+func (m *Metrics) put(w written, over bool, began time.Time, err error) {
 	if err != nil {
 		m.putFailed.Inc()
 		return
 	}
-	kept, size := 0, 0
-	for i := range batch {
-		if batch[i].kept {
-			kept++
-			continue
-		}
-		size += len(batch[i].Body)
-	}
-	written := m.putObjects
+	way := m.putObjects
 	if over {
-		written = m.replacedObjects
+		way = m.replacedObjects
 	}
-	written.Add(float64(len(batch) - kept))
-	m.keptObjects.Add(float64(kept))
-	m.putBytes.Add(float64(size))
+	way.Add(float64(w.objects - w.kept))
+	m.keptObjects.Add(float64(w.kept))
+	m.putBytes.Add(float64(w.bytes))
 	m.putSeconds.Observe(time.Since(began).Seconds())
-	m.putBatch.Observe(float64(len(batch)))
+	m.putBatch.Observe(float64(w.objects))
 }

@@ -55,7 +55,7 @@ func (d *Directory) put(ctx context.Context, objects []Object, over bool) (err e
 	}
 	defer func() {
 		err = errors.Join(err, discard(batch))
-		d.metrics.put(batch, over, began, err)
+		d.metrics.put(countStaged(batch), over, began, err)
 	}()
 	if err := d.stage(ctx, batch, over); err != nil {
 		return err
@@ -79,6 +79,14 @@ func (d *Directory) put(ctx context.Context, objects []Object, over bool) (err e
 	}
 	d.remember(directories)
 	return nil
+}
+
+func countStaged(batch []staged) written {
+	objects, kept := make([]*Object, len(batch)), make([]bool, len(batch))
+	for i := range batch {
+		objects[i], kept[i] = batch[i].Object, batch[i].kept
+	}
+	return countBatch(objects, kept)
 }
 
 func (d *Directory) plan(objects []Object) ([]staged, error) {

@@ -27,6 +27,9 @@ var (
 	ErrThreshold = errors.New("too few root keys signed")
 	// ErrOrder: the statement's number is not the next one.
 	ErrOrder = errors.New("statements are numbered from 1 without gaps")
+	// ErrLast: the statement revokes the last key of its role. Another must be
+	// added first, or nobody could sign any more.
+	ErrLast = errors.New("the last key of a role cannot be revoked")
 	// ErrNoChange: the statement states what is so already.
 	ErrNoChange = errors.New("the statement changes nothing")
 )
@@ -52,6 +55,9 @@ func (p *Powers) Keys(role leaf.KeyRole) []note.Verifier {
 	v, _ := verifiers(p.keys[role]) // each was opened when it came
 	return v
 }
+
+// VerifierKeys lists them as they are written, name+hash+key.
+func (p *Powers) VerifierKeys(role leaf.KeyRole) []string { return slices.Clone(p.keys[role]) }
 
 // Roots lists the root keys.
 func (p *Powers) Roots() []note.Verifier { return slices.Clone(p.roots) }
@@ -266,6 +272,8 @@ func (p *Powers) rekey(s *leaf.Statement) error {
 			return fmt.Errorf("more than %d keys of role %s", leaf.MaxKeys, role)
 		}
 		held = append(slices.Clip(held), key)
+	case s.Change == leaf.RevokeKey && at >= 0 && len(held) == 1:
+		return ErrLast
 	case s.Change == leaf.RevokeKey && at >= 0:
 		held = slices.Delete(slices.Clone(held), at, at+1)
 	default:

@@ -132,6 +132,9 @@ func TestAWrongLeafIsRefusedWithItsLine(t *testing.T) {
 		{"pause", "time 2026-11-03T23:10:00.000Z", "time 2026-11-31T23:10:00.000Z", "time: want"},
 		{"resume", "/resume/v1\ntime", "/pauses/v1\ntime", "want a first line that ends in /resume/v1"},
 		{"roster", "number 1", "number 0", "number: want"},
+		{"definition", "origin results", "origin\u00a0results", "line 2: want origin"},
+		{"definition", "origin results", "origin \u2003results", "origin: want a URL"},
+		{"definition", "origin results", "origin a+results", "origin: want a URL"},
 		{"snapshot", "number 12", "number 1x", "number"},
 		{"sealed", "commitment ", "commitment 1", "commitment: digest"},
 	} {
@@ -149,6 +152,15 @@ func TestAWrongLeafIsRefusedWithItsLine(t *testing.T) {
 	}
 	if _, err := leaf.Decode(make([]byte, log.MaxLeaf+1)); err == nil {
 		t.Error("a leaf that no bundle can hold")
+	}
+}
+
+func TestASnapshotsNoteSaysNothingMore(t *testing.T) {
+	good := all(t)["snapshot"].(*leaf.Snapshot)
+	text, _, _ := strings.Cut(string(good.Note), "\n\n")
+	more := &leaf.Snapshot{Note: signed(t, []byte(text+"\n\nand something else\n"), origin+"/publish")}
+	if _, err := leaf.Append(nil, more); err == nil || !strings.Contains(err.Error(), "says more") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"tallystream/publish/log"
 	"tallystream/schemas"
@@ -123,16 +125,15 @@ func (k KeyRole) valid() bool {
 
 // checkOrigin wants what can begin a note.
 func checkOrigin(origin string) error {
-	if origin == "" || len(origin) > 255 || strings.ContainsAny(origin, "+ \t\r\n") {
-		return errors.New("origin: want a URL without its scheme")
-	}
-	for _, c := range origin {
-		if c < ' ' || c == 0xfffd {
-			return errors.New("origin: want a URL without its scheme")
-		}
+	odd := func(c rune) bool { return c <= ' ' || c == '+' || unicode.IsSpace(c) || unicode.IsControl(c) }
+	if origin == "" || len(origin) > maxOrigin || !utf8.ValidString(origin) || strings.IndexFunc(origin, odd) >= 0 {
+		return fmt.Errorf("origin: want a URL without its scheme, of at most %d bytes", maxOrigin)
 	}
 	return nil
 }
+
+// maxOrigin is the longest origin, in bytes.
+const maxOrigin = 255
 
 func (w *writer) file(field string, f File) {
 	w.text(field, f.Digest.String())

@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -186,10 +187,17 @@ func (*Snapshot) Kind() Kind { return KindSnapshot }
 func (l *Snapshot) fields(w *writer) { w.note(l.Note) }
 
 func (l *Snapshot) read(r *reader) error {
-	if l.Note, _ = r.note(); r.err != nil {
+	var n *log.Note
+	if l.Note, n = r.note(); r.err != nil {
 		return r.err
 	}
 	var err error
-	l.Snapshot, err = schemas.PeekSnapshot(l.Note)
-	return err
+	if l.Snapshot, err = schemas.PeekSnapshot(l.Note); err != nil {
+		return err
+	}
+	// Peeking reads up to the first empty line; what is signed goes up to the last.
+	if !bytes.Equal(l.Snapshot.AppendText(nil), n.Text) {
+		return errors.New("its note says more than a snapshot does")
+	}
+	return nil
 }

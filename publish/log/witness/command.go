@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +38,8 @@ func (c *Command) Validate() error {
 	if c.Source == "" && c.Serve == "" {
 		return errors.New("want a source to follow, or --serve")
 	}
-	if c.Once && c.Source == "" {
-		return errors.New("--once needs a source")
+	if c.Once && (c.Source == "" || c.Serve != "") {
+		return errors.New("--once needs a source and does not serve")
 	}
 	if c.Every < time.Second {
 		return errors.New("--every: want a second or more")
@@ -69,7 +70,7 @@ func (c *Command) Run(ctx context.Context, logger *slog.Logger) (err error) {
 	w := New(cfg)
 	logger.InfoContext(ctx, "witness", "key", signer.VerifierKey())
 	g, ctx := errgroup.WithContext(ctx)
-	if c.Serve != "" && !c.Once {
+	if c.Serve != "" {
 		l, err := net.Listen("tcp", c.Serve)
 		if err != nil {
 			return fmt.Errorf("listening: %w", err)
@@ -105,10 +106,13 @@ func openKey(path string) (*log.Cosigner, error) {
 func (c *Command) follow(ctx context.Context, w *Witness, tiles log.Tiles, logger *slog.Logger) error {
 	tick := time.NewTicker(c.Every)
 	defer tick.Stop()
+	var out []byte // what was handed on last
 	for {
-		b, grown, err := w.Look(ctx, tiles)
-		if err == nil && grown {
-			err = c.put(b)
+		b, err := w.Look(ctx, tiles)
+		if err == nil && !bytes.Equal(b, out) {
+			if err = c.put(b); err == nil {
+				out = b
+			}
 		}
 		if c.Once {
 			return err

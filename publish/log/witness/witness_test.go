@@ -2,9 +2,13 @@ package witness_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
@@ -176,8 +180,8 @@ func TestAFollowerIsLoudAboutForksAndRollbacks(t *testing.T) {
 	l.grow(300, "a")
 	early := l.fork()
 	early.grow(0, "")
-	b, grown, err := w.Look(t.Context(), l.bucket)
-	if err != nil || !grown {
+	b, err := w.Look(t.Context(), l.bucket)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if n, err := log.ParseNote(b); err != nil {
@@ -185,25 +189,25 @@ func TestAFollowerIsLoudAboutForksAndRollbacks(t *testing.T) {
 	} else if _, ok, err := v.CosignedAt(n); !ok || err != nil {
 		t.Fatalf("cosigned %v, %v", ok, err)
 	}
-	if _, grown, err = w.Look(t.Context(), l.bucket); err != nil || grown {
-		t.Errorf("the same tree: grown %v, %v", grown, err)
+	if again, err := w.Look(t.Context(), l.bucket); err != nil || !bytes.Equal(again, b) {
+		t.Errorf("the same tree: %q, %v", again, err)
 	}
 	l.grow(300, "a")
 	fork, same := early.fork(), early.fork()
-	if _, grown, err = w.Look(t.Context(), l.bucket); err != nil || !grown {
+	if larger, err := w.Look(t.Context(), l.bucket); err != nil || bytes.Equal(larger, b) {
 		t.Fatal(err)
 	}
 	var rollback *witness.RollbackError
-	if _, _, err = w.Look(t.Context(), early.bucket); !errors.As(err, &rollback) || !strings.Contains(out.String(), "ROLLED BACK") {
+	if _, err = w.Look(t.Context(), early.bucket); !errors.As(err, &rollback) || !strings.Contains(out.String(), "ROLLED BACK") {
 		t.Errorf("rolled back: %v", err)
 	}
 	var fe *witness.ForkError
 	same.grow(300, "b")
-	if _, _, err = w.Look(t.Context(), same.bucket); !errors.As(err, &fe) || !strings.Contains(out.String(), "FORKED") {
+	if _, err = w.Look(t.Context(), same.bucket); !errors.As(err, &fe) || !strings.Contains(out.String(), "FORKED") {
 		t.Errorf("forked at the same size: %v", err)
 	}
 	fork.grow(900, "b")
-	if _, _, err = w.Look(t.Context(), fork.bucket); !errors.As(err, &fe) || len(state.evidence) != 2 {
+	if _, err = w.Look(t.Context(), fork.bucket); !errors.As(err, &fe) || len(state.evidence) != 2 {
 		t.Errorf("forked and grown: %v", err)
 	}
 	// A tile that does not belong to the checkpoint is no fork, and no reason to sign.
@@ -213,7 +217,66 @@ func TestAFollowerIsLoudAboutForksAndRollbacks(t *testing.T) {
 			l.bucket[k] = append([]byte{b[0] ^ 1}, b[1:]...)
 		}
 	}
-	if _, _, err = w.Look(t.Context(), l.bucket); !errors.Is(err, log.ErrTampered) {
+	if _, err = w.Look(t.Context(), l.bucket); !errors.Is(err, log.ErrTampered) {
 		t.Errorf("a changed tile: %v", err)
 	}
+}
+
+// gate is a source that can fail and be exchanged.
+type gate struct {
+	bucket objects
+	err    error
+}
+
+func (g *gate) Get(ctx context.Context, key string) ([]byte, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	return g.bucket.Get(ctx, key)
+}
+
+func TestAFollowerGoesOnThroughErrorsAndPrintsEachCheckpointOnce(t *testing.T) {
+	l := newLog(t)
+	l.grow(10, "a")
+	synctest.Test(t, func(t *testing.T) {
+		var said, printed bytes.Buffer
+		w, _ := newLoudWitness(t, newMemory(), &said)
+		g := &gate{bucket: l.bucket}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		c := &witness.Command{Every: 10 * time.Second}
+		go func() {
+			done <- c.Follow(ctx, w, g, slog.New(slog.NewTextHandler(&said, nil)), &printed)
+		}()
+		looked := func(want string, checkpoints int) {
+			t.Helper()
+			synctest.Wait()
+			if got := strings.Count(printed.String(), origin+"\n"); got != checkpoints {
+				t.Errorf("%d checkpoints printed, want %d", got, checkpoints)
+			}
+			if !strings.Contains(said.String(), want) {
+				t.Errorf("log lacks %q:\n%s", want, said.String())
+			}
+			said.Reset()
+			time.Sleep(10 * time.Second)
+		}
+		looked("cosigned", 1)
+		looked("", 1)
+		g.err = errors.New("no route to host")
+		looked("", 1) // the look that this sleep began saw the source still well
+		looked("no route to host", 1)
+		g.err = nil
+		fork := l.fork()
+		l.grow(10, "a")
+		synctest.Wait()
+		looked("cosigned", 2)
+		fork.grow(20, "b")
+		g.bucket = fork.bucket
+		time.Sleep(10 * time.Second)
+		looked("FORKED", 2)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
