@@ -7,7 +7,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go/transport/http/protocol/awsjson"
 )
 
 // Subscriber begins enhanced fan-out of a shard: Kinesis pushes its records,
@@ -30,12 +32,17 @@ type ClientSubscriber struct{ Client *sdk.Client }
 
 // Subscribe is the API's SubscribeToShard.
 func (c ClientSubscriber) Subscribe(ctx context.Context, consumer, shard string, from types.StartingPosition) (Subscription, error) {
-	out, err := c.Client.SubscribeToShard(ctx, &sdk.SubscribeToShardInput{ConsumerARN: &consumer, ShardId: &shard, StartingPosition: &from}, once)
+	out, err := c.Client.SubscribeToShard(ctx, &sdk.SubscribeToShardInput{ConsumerARN: &consumer, ShardId: &shard, StartingPosition: &from}, once, ownCodec)
 	if err != nil {
 		return nil, err
 	}
 	return out.GetStream(), nil
 }
+
+// ownCodec gives a subscription its own reader of events. The client's (of
+// smithy-go 1.28) keeps one buffer for all its subscriptions, so that two at a
+// time would mix their records.
+func ownCodec(o *sdk.Options) { o.Protocol = awsjson.New11(schemas.Kinesis_20131202) }
 
 // Kinesis refuses a second subscription of the same consumer to the same shard
 // within five seconds.

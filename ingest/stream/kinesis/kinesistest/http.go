@@ -177,6 +177,7 @@ func (h *handler) subscribe(w http.ResponseWriter, r *http.Request, body []byte)
 		return // the client went away
 	}
 	flush(w)
+	codec := awsjson.New11(schemas.Kinesis_20131202) // it has state
 	for {
 		event, changed, open := x.Next()
 		if !open {
@@ -190,7 +191,7 @@ func (h *handler) subscribe(w http.ResponseWriter, r *http.Request, body []byte)
 			}
 			continue
 		}
-		if err := protocol.SerializeEventMessage(schemas.SubscribeToShardEventStream, eventSchema, event, w); err != nil {
+		if err := codec.SerializeEventMessage(schemas.SubscribeToShardEventStream, eventSchema, event, w); err != nil {
 			return
 		}
 		flush(w)
