@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -21,7 +22,8 @@ type Budget struct {
 	Header      time.Duration // from the request's last byte to the answer's first
 	Total       time.Duration // one attempt with its body; 0: only its context ends it
 	Attempts    int           // by the SDK
-	Backoff     time.Duration // longest pause between attempts
+	Pause       time.Duration // longest pause before the second attempt; it doubles with each
+	MaxPause    time.Duration // longest pause at all
 	Connections int           // open at a time
 }
 
@@ -30,16 +32,16 @@ type Budget struct {
 var (
 	// KinesisBudget leaves every repetition to the adapter, which repeats only
 	// the records that failed. No total: SubscribeToShard answers for minutes.
-	KinesisBudget = Budget{Header: 5 * time.Second, Attempts: 1, Backoff: time.Second, Connections: 128}
+	KinesisBudget = Budget{Header: 5 * time.Second, Attempts: 1, Pause: 100 * time.Millisecond, MaxPause: time.Second, Connections: 128}
 	// DynamoDBBudget is for reads. Transactions are sent with OneAttempt, since
 	// the ledger decides by the reason of a failure what to do.
-	DynamoDBBudget = Budget{Header: 4 * time.Second, Total: 8 * time.Second, Attempts: 4, Backoff: 500 * time.Millisecond, Connections: 256}
+	DynamoDBBudget = Budget{Header: 4 * time.Second, Total: 8 * time.Second, Attempts: 6, Pause: 25 * time.Millisecond, MaxPause: 500 * time.Millisecond, Connections: 256}
 	// S3Budget repeats: a put is conditional or of bytes that never change.
-	S3Budget = Budget{Header: 10 * time.Second, Total: 60 * time.Second, Attempts: 5, Backoff: 2 * time.Second, Connections: 256}
+	S3Budget = Budget{Header: 10 * time.Second, Total: 60 * time.Second, Attempts: 6, Pause: 100 * time.Millisecond, MaxPause: 2 * time.Second, Connections: 256}
 	// KMSBudget signs once a tick; a signature made twice does no harm.
-	KMSBudget = Budget{Header: 4 * time.Second, Total: 6 * time.Second, Attempts: 4, Backoff: time.Second, Connections: 16}
+	KMSBudget = Budget{Header: 4 * time.Second, Total: 6 * time.Second, Attempts: 5, Pause: 50 * time.Millisecond, MaxPause: time.Second, Connections: 16}
 	// STSBudget asks once at the start.
-	STSBudget = Budget{Header: 5 * time.Second, Total: 8 * time.Second, Attempts: 3, Backoff: time.Second, Connections: 2}
+	STSBudget = Budget{Header: 5 * time.Second, Total: 8 * time.Second, Attempts: 4, Pause: 100 * time.Millisecond, MaxPause: time.Second, Connections: 2}
 )
 
 // Time limits of making and keeping a connection, the same for all.
@@ -89,12 +91,26 @@ func followRedirect(r *http.Request, via []*http.Request) error {
 	return http.ErrUseLastResponse
 }
 
-// retryer is the SDK's standard one. Its token bucket (500 tokens, 5 for a
-// repetition) also ends repetitions when most calls fail.
+// retryer is the SDK's standard one with pauses of our own: its own are up to
+// two seconds before the second attempt, whatever the service. Its token bucket
+// (500 tokens, 5 for a repetition) also ends repetitions when most calls fail.
 func (b Budget) retryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff = b.Attempts, b.Backoff
+		o.MaxAttempts, o.MaxBackoff = b.Attempts, b.MaxPause
+		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
+			return b.pauseAfter(attempt, rand.Float64()), nil
+		})
 	})
+}
+
+// pauseAfter is the pause after a failed attempt, from 1: a share of the
+// longest, drawn so that those who failed together do not come back together.
+func (b Budget) pauseAfter(attempt int, share float64) time.Duration {
+	longest := b.MaxPause
+	if doublings := attempt - 1; doublings < 16 {
+		longest = min(longest, b.Pause<<doublings)
+	}
+	return time.Duration(share * float64(longest))
 }
 
 func newClients(cfg aws.Config, wrap []func(http.RoundTripper) http.RoundTripper) *Clients {
