@@ -17,7 +17,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"tallystream/publish/log"
+	"tallystream/publish/log/authority"
 	"tallystream/publish/log/leaf"
+	"tallystream/schemas"
 )
 
 var update = flag.Bool("update", false, "write the test vectors anew")
@@ -37,6 +39,7 @@ type vectors struct {
 	Checkpoints []checkpointVector  `json:"checkpoints"`
 	Proofs      []proofVector       `json:"proofs"`
 	Policies    []policyVector      `json:"policies"`
+	Authority   authorityVector     `json:"authority"`
 }
 
 type (
@@ -81,6 +84,24 @@ type (
 		Proof string `json:"proof"`
 		Leaf  []byte `json:"leaf"`
 		Good  bool   `json:"good"`
+	}
+	// authorityVector is a log's leaves by index, and what is in force when.
+	authorityVector struct {
+		Leaves []changeVector `json:"leaves"`
+		Powers []powersVector `json:"powers"`
+	}
+	changeVector struct {
+		Index int64  `json:"index"`
+		Leaf  []byte `json:"leaf"`
+		Good  bool   `json:"good"` // if not, the leaf is invalid and changes nothing
+		Name  string `json:"name"`
+	}
+	powersVector struct {
+		At       int64          `json:"at"`
+		Log      []string       `json:"log"`
+		Snapshot []string       `json:"snapshot"`
+		Roster   schemas.Digest `json:"roster"`
+		Revoked  []string       `json:"revoked"`
 	}
 	policyVector struct {
 		Policy string `json:"policy"`
@@ -137,6 +158,7 @@ func makeVectors(t *testing.T) *vectors {
 		Keys: map[string]string{"log": logKey, "witness": witness.VerifierKey(), "official": official},
 	}
 	v.leaves(t)
+	v.authority(t)
 	edges := v.trees(t)
 	v.notes(t, edges, logSigner, witness)
 	return v
@@ -307,5 +329,66 @@ func (v *vectors) proofs(t *testing.T, checkpoint string) {
 		if (err == nil) != c.Good {
 			t.Errorf("proof %s: %v", c.Name, err)
 		}
+	}
+}
+
+// authority is a night with two handovers and what root keys refused.
+func (v *vectors) authority(t *testing.T) {
+	_, root1 := key(t, "root.example/1")
+	_, root2 := key(t, "root.example/2")
+	_, root3 := key(t, "root.example/3")
+	_, old := key(t, origin)
+	_, fresh := key(t, origin+"/fresh") // another name, so only for a vector
+	_, snapshot := key(t, origin+"/publish")
+	_, official := key(t, "leon.example.org/official")
+	first, second := schemas.DigestOf([]byte("first roster")), schemas.DigestOf([]byte("second roster"))
+	change := func(number uint64, c leaf.Change, role leaf.KeyRole, key string, by ...string) leaf.Leaf {
+		s := leaf.NewStatement(leaf.KindKey, origin, number)
+		s.Change, s.Key = c, leaf.RoleKey{Role: role, Key: key}
+		s.Note = signed(t, s.AppendText(nil), by...)
+		return s
+	}
+	roster := func(number uint64, by ...string) leaf.Leaf {
+		s := leaf.NewStatement(leaf.KindRoster, origin, number)
+		s.File = leaf.File{Digest: second, Bytes: 13}
+		s.Note = signed(t, s.AppendText(nil), by...)
+		return s
+	}
+	r1, r2, r3 := "root.example/1", "root.example/2", "root.example/3"
+	a := authority.New()
+	for _, c := range []struct {
+		index int64
+		leaf  leaf.Leaf
+		name  string
+		good  bool
+	}{
+		{0, &leaf.Definition{
+			Origin: origin, Election: "test", Definition: leaf.File{Digest: first, Bytes: 9}, Roster: leaf.File{Digest: first, Bytes: 12},
+			Threshold: 2, Roots: []string{root1, root2, root3}, Keys: []leaf.RoleKey{{Role: leaf.LogKey, Key: old}, {Role: leaf.SnapshotKey, Key: snapshot}},
+		}, "the definition", true},
+		{5, change(1, leaf.AddKey, leaf.LogKey, fresh, r1), "by one root key of two", false},
+		{6, change(2, leaf.AddKey, leaf.LogKey, fresh, r1, r2), "the second change before the first", false},
+		{7, change(1, leaf.AddKey, leaf.LogKey, fresh, r1, r3), "a new log key", true},
+		{8, change(1, leaf.AddKey, leaf.LogKey, fresh, r1, r3), "the same statement again", false},
+		{9, change(2, leaf.RevokeKey, leaf.LogKey, old, r2, r3), "the old one revoked", true},
+		{10, change(3, leaf.RevokeKey, leaf.LogKey, fresh, r2, r3), "the last key revoked", false},
+		{12, change(3, leaf.RevokeKey, leaf.RosterKey, official, r2, r1), "an official's key revoked", true},
+		{20, roster(4, r2, "stranger"), "a roster by one root key and a stranger", false},
+		{21, roster(4, r2, r1, "stranger"), "a new roster", true},
+	} {
+		b, err := leaf.Append(nil, c.leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Apply(c.index, c.leaf); (err == nil) != c.good {
+			t.Errorf("authority leaf %d, %s: %v", c.index, c.name, err)
+		}
+		v.Authority.Leaves = append(v.Authority.Leaves, changeVector{c.index, b, c.good, c.name})
+	}
+	for _, at := range []int64{0, 1, 7, 8, 9, 10, 12, 13, 21, 22, 1000} {
+		p := a.At(at)
+		v.Authority.Powers = append(v.Authority.Powers, powersVector{
+			at, p.VerifierKeys(leaf.LogKey), p.VerifierKeys(leaf.SnapshotKey), p.Roster.Digest, append([]string{}, p.RevokedKeys()...),
+		})
 	}
 }

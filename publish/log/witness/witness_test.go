@@ -248,6 +248,7 @@ func TestAFollowerGoesOnThroughErrorsAndPrintsEachCheckpointOnce(t *testing.T) {
 		go func() {
 			done <- c.Follow(ctx, w, g, slog.New(slog.NewTextHandler(&said, nil)), &printed)
 		}()
+		time.Sleep(5 * time.Second) // from here on always halfway between two looks
 		looked := func(want string, checkpoints int) {
 			t.Helper()
 			synctest.Wait()
@@ -258,21 +259,21 @@ func TestAFollowerGoesOnThroughErrorsAndPrintsEachCheckpointOnce(t *testing.T) {
 				t.Errorf("log lacks %q:\n%s", want, said.String())
 			}
 			said.Reset()
-			time.Sleep(10 * time.Second)
 		}
 		looked("cosigned", 1)
+		time.Sleep(c.Every)
 		looked("", 1)
 		g.err = errors.New("no route to host")
-		looked("", 1) // the look that this sleep began saw the source still well
+		time.Sleep(c.Every)
 		looked("no route to host", 1)
 		g.err = nil
 		fork := l.fork()
 		l.grow(10, "a")
-		synctest.Wait()
+		time.Sleep(c.Every)
 		looked("cosigned", 2)
 		fork.grow(20, "b")
 		g.bucket = fork.bucket
-		time.Sleep(10 * time.Second)
+		time.Sleep(c.Every)
 		looked("FORKED", 2)
 		cancel()
 		if err := <-done; err != nil {
