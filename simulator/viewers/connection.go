@@ -20,7 +20,7 @@ func (c *crowd) dial(now time.Time) (i int, t Target, from netip.Addr, ok bool) 
 	if n, due := c.back.due(now); due {
 		i = int(n)
 	} else {
-		if c.fresh >= len(c.seats) || c.plan.Ramp > 0 && float64(c.fresh) >= c.plan.Ramp*now.Sub(c.begun).Seconds()+1 {
+		if c.fresh >= len(c.seats) || c.plan.Ramp > 0 && float64(c.fresh) > c.plan.Ramp*now.Sub(c.begun).Seconds() {
 			return 0, t, from, false
 		}
 		i = c.fresh
@@ -249,7 +249,7 @@ func (c *crowd) wait(now time.Time) time.Duration {
 	if c.fresh < len(c.seats) {
 		next := time.Duration(0)
 		if c.plan.Ramp > 0 {
-			next = time.Duration((float64(c.fresh)-1)/c.plan.Ramp*float64(time.Second)) - now.Sub(c.begun)
+			next = time.Duration(float64(c.fresh)/c.plan.Ramp*float64(time.Second)) - now.Sub(c.begun)
 		}
 		least = min(least, next)
 	}
