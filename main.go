@@ -25,6 +25,7 @@ import (
 	"tallystream/ingest"
 	"tallystream/publish"
 	"tallystream/schemas"
+	"tallystream/schemas/cdf"
 	"tallystream/service"
 	"tallystream/simulator"
 )
@@ -45,6 +46,8 @@ type commands struct {
 	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
 	Watch  fanout.WatchCommand  `cmd:"" help:"Follow contests live in the terminal." group:"people"`
 	Keys   ingest.KeysCommand   `cmd:"" help:"Make and show keys and rosters." group:"people"`
+
+	Convert cdf.ConvertCommand `cmd:"" help:"Convert a NIST SP 1500-100 v2 pre-election report to an election definition, or back." group:"people"`
 
 	Version versionCommand `cmd:"" help:"Print the version." group:"people"`
 }

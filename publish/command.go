@@ -30,6 +30,8 @@ type Command struct {
 	ExportEvery time.Duration `help:"Least time between two CSV files of a county; 0 writes them at the close only." default:"60s"`
 	ExportRate  float64       `help:"Bytes of CSV a second that are written on average during the night." default:"131072"`
 	Heartbeat   time.Duration `help:"Longest time without a new snapshot." default:"60s"`
+	Test        string        `help:"Mark reports in the common data format as those of a test, such as \"rehearsal\"." placeholder:"KIND"`
+	UnitReports bool          `help:"Write reports by unit in the common data format, too (5.6 GB for the US)."`
 	LiveURL     string        `help:"Where the fanout serves, such as wss://live.example.org; empty: beside the pages."`
 }
 
@@ -85,6 +87,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 		Ledger: entries, Register: control, Bucket: directory, Announcer: link,
 		Signer: signer, VerifierKey: verifier, Wake: wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
+		Test: c.Test, UnitReports: c.UnitReports,
 		Metrics: NewMetrics(g.Status.Registry), Logger: log,
 	})
 	if err != nil {

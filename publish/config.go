@@ -102,6 +102,11 @@ type Config struct {
 	ExportEvery time.Duration
 	// NoCSV leaves CSV out, UnitLines asks for unit lines too.
 	NoCSV, UnitLines bool
+	// UnitReports asks for a report of every county by unit in the common data
+	// format; the one of the election by county is always written.
+	UnitReports bool
+	// Test marks reports as those of a test, such as "rehearsal".
+	Test string
 	// ResultsRows is the most rows of results.csv, the one file with
 	// everything; beyond it there are only files by county.
 	ResultsRows int

@@ -1,7 +1,12 @@
 package publish_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
+	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +35,9 @@ func rest(t *testing.T, b *books, n *night) {
 	n.mustFinish()
 }
 
-func withFiles(c *publish.Config) { c.UnitLines, c.ExportEvery = true, time.Second }
+func withFiles(c *publish.Config) {
+	c.UnitLines, c.UnitReports, c.ExportEvery = true, true, time.Second
+}
 
 // results are all final documents and files by their names.
 func results(t *testing.T, store *strictBucket, e *election) map[string]string {
@@ -38,6 +45,32 @@ func results(t *testing.T, store *strictBucket, e *election) map[string]string {
 	out := map[string]string{}
 	for _, m := range manifestOf(t, store, chain[len(chain)-1]) {
 		out[m.Name] = string(store.must(m.Key))
+		if strings.HasSuffix(m.Name, ".cdf.json.gz") || strings.HasPrefix(m.Name, "cdf/") {
+			out[m.Name] = reportNumbers(t, store.must(m.Key))
+		}
+	}
+	return out
+}
+
+// ofSnapshot is what a report says of its snapshot: faults may move it to a
+// later one.
+var ofSnapshot = regexp.MustCompile(`"GeneratedDate":"[^"]*"|"tallystream.snapshot","Value":"[^"]*"`)
+
+// reportNumbers is a report without that.
+func reportNumbers(t *testing.T, b []byte) string {
+	t.Helper()
+	return ofSnapshot.ReplaceAllString(string(unpacked(t, b)), "")
+}
+
+func unpacked(t *testing.T, b []byte) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
+	"tallystream/schemas/cdf"
 )
 
 // Names of exported files in a manifest. The keys of CSV files carry the
@@ -31,15 +32,17 @@ type exports struct {
 	files     map[string]schemas.ManifestEntry // the newest of each name
 	made      []schemas.LogSize                // by county: cut of its newest files
 	rows      []int                            // by county: CSV rows then
+	reports   *cdf.Exporter
 	when      schedule
 }
 
 func newExports(cfg *Config, c *catalogue) *exports {
 	return &exports{
 		cfg: cfg, catalogue: c,
-		files: make(map[string]schemas.ManifestEntry),
-		made:  make([]schemas.LogSize, len(c.counties)),
-		rows:  make([]int, len(c.counties)),
+		files:   make(map[string]schemas.ManifestEntry),
+		made:    make([]schemas.LogSize, len(c.counties)),
+		rows:    make([]int, len(c.counties)),
+		reports: cdf.NewExporter(c.election),
 		// The first files of a night are not worth more than later ones.
 		when: schedule{
 			pace: pace{least: cfg.ExportEvery, most: time.Hour, share: exportShare, rate: cfg.ExportRate},
@@ -50,7 +53,8 @@ func newExports(cfg *Config, c *catalogue) *exports {
 
 // remember takes over a file that an earlier process made.
 func (x *exports) remember(e schemas.ManifestEntry) {
-	if e.Name == resultsName || strings.HasPrefix(e.Name, csvFolder) || strings.HasPrefix(e.Name, unitLineFolder) {
+	if e.Name == resultsName || strings.HasPrefix(e.Name, csvFolder) || strings.HasPrefix(e.Name, unitLineFolder) ||
+		e.Name == reportName || strings.HasPrefix(e.Name, reportFolder) {
 		x.files[e.Name] = e
 	}
 }
@@ -68,6 +72,7 @@ func (x *exports) named() []schemas.ManifestEntry {
 type exportPlan struct {
 	counties []schemas.CountyIndex
 	units    []countedUnit // at the snapshot's cut
+	rows     [][]int64     // by county, likewise
 	log      schemas.LogSize
 	whole    bool // afterwards no county's files are out of date
 }
@@ -87,7 +92,7 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 	if len(p.counties) == 0 {
 		return nil
 	}
-	p.units = slices.Clone(f.units)
+	p.units, p.rows = slices.Clone(f.units), cloneRows(f.rows)
 	if !final {
 		x.cut(p, int64(x.cfg.ExportRate*x.cfg.ExportEvery.Seconds()))
 	}
@@ -146,6 +151,7 @@ type exporting struct {
 	*exportPlan
 	number schemas.SnapshotNumber
 	epoch  schemas.Epoch
+	about  *cdf.Facts
 	put    func(kind string, objects []bucket.Object) error
 
 	objects []bucket.Object
@@ -157,6 +163,7 @@ type exporting struct {
 type countyFiles struct {
 	county     schemas.CountyIndex
 	csv, lines []byte
+	report     []byte // in the common data format
 	rows       int
 	err        error
 }
@@ -171,10 +178,17 @@ func (s *Sequencer) writeExports(ctx, running context.Context, p *plan) error {
 	w.put = func(kind string, objects []bucket.Object) error {
 		return s.insist(ctx, running, kind, func() error { return s.cfg.Bucket.PutNew(ctx, objects...) })
 	}
+	var err error
+	if w.about, err = w.facts(p); err != nil {
+		return err
+	}
 	if err := w.renderAll(ctx); err != nil {
 		return err
 	}
 	if err := w.results(); err != nil {
+		return err
+	}
+	if err := w.report(); err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {
@@ -244,7 +258,12 @@ func (w *exporting) render(r *unitReader, c schemas.CountyIndex) countyFiles {
 		}
 	}
 	if w.cfg.UnitLines {
-		f.lines, f.err = r.appendUnitLines(nil, c, w.units)
+		if f.lines, f.err = r.appendUnitLines(nil, c, w.units); f.err != nil {
+			return f
+		}
+	}
+	if w.cfg.UnitReports {
+		f.report, f.err = w.countyReport(r, c)
 	}
 	return f
 }
@@ -254,9 +273,14 @@ func (w *exporting) take(f countyFiles) error {
 		return f.err
 	}
 	id := string(w.catalogue.election.Counties[f.county].ID)
-	w.rows[f.county] = f.rows
+	w.exports.rows[f.county] = f.rows
 	if !w.cfg.NoCSV {
 		if err := w.add(csvFolder+id+".csv", w.csvKey(id), f.csv, typeCSV); err != nil {
+			return err
+		}
+	}
+	if w.cfg.UnitReports {
+		if err := w.add(reportFolder+id+".json.gz", w.countyReportKey(id), f.report, typeGzip); err != nil {
 			return err
 		}
 	}
@@ -308,7 +332,7 @@ func (w *exporting) results() error {
 		return nil
 	}
 	total := 0
-	for _, n := range w.rows {
+	for _, n := range w.exports.rows {
 		total += n
 	}
 	_, taken := w.catalogue.election.County("results")

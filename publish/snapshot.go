@@ -283,6 +283,7 @@ const (
 	typeJSON   = "application/json"
 	typeSchema = "application/schema+json"
 	typeCSV    = "text/csv; charset=utf-8"
+	typeGzip   = "application/gzip"
 	typeHTML   = "text/html; charset=utf-8"
 
 	cacheForever = "public, max-age=31536000, immutable"

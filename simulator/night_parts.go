@@ -87,7 +87,7 @@ func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) error {
 	n.sequencer, err = publish.New(publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
 		Ledger: n.ledger, Register: n.control, Bucket: n.directory, Announcer: n.bus,
-		Signer: signer, VerifierKey: verifier, Wake: wake,
+		Signer: signer, VerifierKey: verifier, Wake: wake, Test: "rehearsal",
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	})
 	return err

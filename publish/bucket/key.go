@@ -51,7 +51,7 @@ const (
 )
 
 // onceKinds are the first segments of keys whose objects never change.
-var onceKinds = []string{"documents/", "manifests/", "snapshots/", "csv/", "tile/"}
+var onceKinds = []string{"documents/", "manifests/", "snapshots/", "csv/", "cdf/", "tile/"}
 
 // WrittenOnce reports whether the form of key promises that its object never
 // changes: it is of such a kind, or it is named by its content.

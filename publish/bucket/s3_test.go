@@ -36,7 +36,7 @@ func newBucket(t *testing.T, c *cloud.Clients) string {
 
 func TestS3IsABucket(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	buckettest.Run(t, func(t *testing.T) buckettest.Opener {
 		name := newBucket(t, c)
 		return func(t *testing.T) buckettest.Bucket { return bucket.NewS3(c.S3, name, nil) }
@@ -56,7 +56,7 @@ func ndjson(lines int) []byte {
 // readers at the edge need.
 func TestWhatS3SaysOfAnObject(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	name := newBucket(t, c)
 	b := bucket.NewS3(c.S3, name, nil)
 	for _, test := range []struct {
@@ -106,7 +106,7 @@ func TestWhatS3SaysOfAnObject(t *testing.T) {
 // for the same document.
 func TestPackedOtherwiseIsTheSame(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	name := newBucket(t, c)
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, gzip.NoCompression)
@@ -160,9 +160,9 @@ func (m *meddler) RoundTrip(r *http.Request) (*http.Response, error) {
 // none.
 func throughMeddler(t *testing.T, m *meddler) (bad, good *bucket.S3) {
 	t.Helper()
-	c := clients(t)
+	c := mototest.Start(t)
 	name := newBucket(t, c)
-	meddled := clients(t, cloud.WithHTTP(func(next http.RoundTripper) http.RoundTripper {
+	meddled := mototest.Start(t, cloud.WithHTTP(func(next http.RoundTripper) http.RoundTripper {
 		out := *m
 		out.next = next
 		return &out
@@ -253,9 +253,9 @@ func throughFaults(t *testing.T, seed uint64, plan string) (bad, good *bucket.S3
 	if network, err = faults.New(p, faults.WithDelay(0)); err != nil {
 		t.Fatal(err)
 	}
-	c := clients(t)
+	c := mototest.Start(t)
 	name := newBucket(t, c)
-	return bucket.NewS3(clients(t, cloud.WithHTTP(network.Over)).S3, name, nil), bucket.NewS3(c.S3, name, nil), network
+	return bucket.NewS3(mototest.Start(t, cloud.WithHTTP(network.Over)).S3, name, nil), bucket.NewS3(c.S3, name, nil), network
 }
 
 // TestAnObjectSurvivesEachFault: whatever happens to the first request, what
@@ -348,7 +348,7 @@ func TestNoObjectIsWrongOrLostUnderFaults(t *testing.T) {
 
 func TestABucketThatIsMissingIsNamed(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	b := bucket.NewS3(c.S3, "nowhere-1234", nil)
 	for what, err := range map[string]error{
 		"PutNew": b.PutNew(t.Context(), bucket.Object{Key: "a", Body: []byte("x")}),

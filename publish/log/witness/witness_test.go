@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,11 +225,21 @@ func TestAFollowerIsLoudAboutForksAndRollbacks(t *testing.T) {
 
 // gate is a source that can fail and be exchanged.
 type gate struct {
+	mu     sync.Mutex // guards all, and what is in the bucket
 	bucket objects
 	err    error
 }
 
+// change is how a test changes the source between two looks.
+func (g *gate) change(do func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	do()
+}
+
 func (g *gate) Get(ctx context.Context, key string) ([]byte, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.err != nil {
 		return nil, g.err
 	}
@@ -263,16 +274,14 @@ func TestAFollowerGoesOnThroughErrorsAndPrintsEachCheckpointOnce(t *testing.T) {
 		looked("cosigned", 1)
 		time.Sleep(c.Every)
 		looked("", 1)
-		g.err = errors.New("no route to host")
+		g.change(func() { g.err = errors.New("no route to host") })
 		time.Sleep(c.Every)
 		looked("no route to host", 1)
-		g.err = nil
 		fork := l.fork()
-		l.grow(10, "a")
+		g.change(func() { g.err = nil; l.grow(10, "a") })
 		time.Sleep(c.Every)
 		looked("cosigned", 2)
-		fork.grow(20, "b")
-		g.bucket = fork.bucket
+		g.change(func() { fork.grow(20, "b"); g.bucket = fork.bucket })
 		time.Sleep(c.Every)
 		looked("FORKED", 2)
 		cancel()
