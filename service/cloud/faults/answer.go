@@ -48,6 +48,9 @@ func refusal(kind Kind, random *rand.Rand, o Operation, r *http.Request, body []
 		if strings.HasPrefix(o.Name, "Transact") {
 			return cancelled(random, r, body, reason{"TransactionConflict", "Transaction is ongoing for the item"})
 		}
+		if o.Service == "S3" {
+			return answer(o, r, failure{409, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.", nil})
+		}
 		return answer(o, r, failure{400, "TransactionConflictException", "Transaction is ongoing for the item", nil})
 	case Expired:
 		return answer(o, r, failure{400, "ExpiredIteratorException", "Iterator expired. The iterator was created more than 300 seconds ago.", nil})

@@ -8,6 +8,8 @@
 // could not have given in the state it is in.
 package faults
 
+import "net/http"
+
 // Kind of fault.
 type Kind string
 
@@ -18,7 +20,8 @@ const (
 	// Throttle answers with the service's own error for too high a rate; the service does not act.
 	Throttle Kind = "throttle"
 	// Conflict answers a transaction of DynamoDB with a TransactionConflict of
-	// one of its items, and other writes with TransactionConflictException.
+	// one of its items, other writes there with TransactionConflictException,
+	// and a conditional put of S3 with 409: another one is under way.
 	Conflict Kind = "conflict"
 	// InProgress answers a transaction of DynamoDB as if one with its token
 	// were still running.
@@ -63,11 +66,16 @@ var transactional = map[string]bool{
 	"PutItem": true, "UpdateItem": true, "DeleteItem": true, "TransactWriteItems": true, "TransactGetItems": true,
 }
 
-// fits says whether a kind can happen to an operation.
-func (k Kind) fits(o Operation) bool {
+// conditional says that a request of S3 may lose against another.
+func conditional(o Operation, r *http.Request) bool {
+	return o.Service == "S3" && o.Name == "PutObject" && (r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != "")
+}
+
+// fits says whether a kind can happen to a request of an operation.
+func (k Kind) fits(o Operation, r *http.Request) bool {
 	switch k {
 	case Conflict:
-		return o.Service == "DynamoDB" && transactional[o.Name]
+		return conditional(o, r) || o.Service == "DynamoDB" && transactional[o.Name]
 	case InProgress:
 		return o.Service == "DynamoDB" && o.Name == "TransactWriteItems"
 	case Expired:

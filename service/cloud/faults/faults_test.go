@@ -114,6 +114,12 @@ func putObject(ctx context.Context, c *cloud.Clients) error {
 	return err
 }
 
+func putNew(ctx context.Context, c *cloud.Clients) error {
+	_, err := c.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("b"), Key: aws.String("k"), Body: strings.NewReader("text"), IfNoneMatch: aws.String("*")},
+		func(o *s3.Options) { o.RetryMaxAttempts = 1 })
+	return err
+}
+
 func getRecords(ctx context.Context, c *cloud.Clients) error {
 	_, err := c.Kinesis.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: aws.String("i")})
 	return err
@@ -155,6 +161,8 @@ func TestEachFaultIsWhatTheServiceWouldSayAndDo(t *testing.T) {
 		{"S3.*#1=throttle", putObject, kind(cloud.Throttled), ""},
 		{"PutObject#1=internal", putObject, code("InternalError"), ""},
 		{"PutObject#1=after", putObject, broken, "PutObject"},
+		{"PutObject#1=conflict", putObject, fine, "PutObject"}, // which had no condition
+		{"PutObject#1=conflict", putNew, code("ConditionalRequestConflict"), ""},
 		{"GetRecords#1=throttle", getRecords, as(new(*ktypes.ProvisionedThroughputExceededException)), ""},
 		{"GetRecords#1=expired", getRecords, as(new(*ktypes.ExpiredIteratorException)), ""},
 		{"KMS.Sign#1=throttle", sign, kind(cloud.Throttled), ""},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/http"
 	"path"
 	"slices"
 	"strconv"
@@ -104,20 +105,20 @@ func (p Plan) Validate() error {
 	return nil
 }
 
-// at is the fault that the nth request of o meets, and the randomness with
+// at is the fault that r, the nth request of o, meets, and the randomness with
 // which its details are decided.
-func (p Plan) at(o Operation, nth uint64) (Kind, *rand.Rand) {
+func (p Plan) at(o Operation, nth uint64, r *http.Request) (Kind, *rand.Rand) {
 	name := fnv.New64a()
 	_, _ = name.Write([]byte(o.String())) // never fails
 	random := rand.New(rand.NewPCG(p.Seed, name.Sum64()^nth*0x9e3779b97f4a7c15))
 	for _, e := range p.Exact {
-		if e.Nth == nth && matches(e.Operation, o) && e.Kind.fits(o) {
+		if e.Nth == nth && matches(e.Operation, o) && e.Kind.fits(o, r) {
 			return e.Kind, random
 		}
 	}
 	draw := random.Float64()
 	for _, c := range p.Chances {
-		if !matches(c.Operation, o) || !c.Kind.fits(o) {
+		if !matches(c.Operation, o) || !c.Kind.fits(o, r) {
 			continue
 		}
 		if draw < c.Probability {

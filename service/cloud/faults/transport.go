@@ -91,14 +91,14 @@ func (n *Network) set(paused bool) {
 }
 
 // next counts a request and decides its fault.
-func (n *Network) next(o Operation) (Kind, *rand.Rand) {
+func (n *Network) next(o Operation, r *http.Request) (Kind, *rand.Rand) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.paused {
 		return None, nil
 	}
 	n.nth[o]++
-	kind, random := n.plan.at(o, n.nth[o])
+	kind, random := n.plan.at(o, n.nth[o], r)
 	if kind != None {
 		n.faults[Fault{o, kind}]++
 	}
@@ -125,7 +125,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, random := t.network.next(o)
+	kind, random := t.network.next(o, r)
 	answer, err := t.meet(kind, random, o, r, body)
 	if kind != Late {
 		t.network.deliver(r.Context(), o)

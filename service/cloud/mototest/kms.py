@@ -9,6 +9,7 @@ from moto.kms import utils as kms_utils
 
 EDWARDS = "ECC_NIST_EDWARDS25519"
 ED25519 = "ED25519_SHA_512"
+MAX_MESSAGE = 4096  # bytes that may be signed as they are
 
 
 class Ed25519PrivateKey(kms_utils.AbstractPrivateKey):
@@ -17,6 +18,8 @@ class Ed25519PrivateKey(kms_utils.AbstractPrivateKey):
 
     def sign(self, message, signing_algorithm):
         kms_utils.validate_signing_algorithm(signing_algorithm, [ED25519])
+        if len(message) > MAX_MESSAGE:
+            raise kms.ValidationException(f"1 validation error detected: Value at 'Message' has more than {MAX_MESSAGE} bytes")
         return self.private_key.sign(message)
 
     def verify(self, message, signature, signing_algorithm):

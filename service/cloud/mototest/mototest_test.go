@@ -125,6 +125,22 @@ func TestAWrongMotoIsNamed(t *testing.T) {
 	}
 }
 
+func TestThePinnedVersionIsTheOneThatIsInstalled(t *testing.T) {
+	list, err := os.ReadFile("../../../.ci/moto-requirements.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile("pinned.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, version, _ := strings.Cut(string(list), "\nmoto==")
+	version, _, _ = strings.Cut(version, "\n")
+	if version == "" || !strings.Contains(string(program), fmt.Sprintf("PINNED = %q\n", version)) {
+		t.Errorf("moto-requirements.txt has moto %q, pinned.py another", version)
+	}
+}
+
 func answers(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {

@@ -75,12 +75,18 @@ func edwardsSigns(ctx context.Context, c *cloud.Clients, _ cloud.Names) error {
 		return err
 	}
 	id := created.KeyMetadata.KeyId
-	message := bytes.Repeat([]byte("note\n"), 800)
-	signed, err := c.KMS.Sign(ctx, &kms.SignInput{
-		KeyId: id, Message: message, MessageType: types.MessageTypeRaw, SigningAlgorithm: types.SigningAlgorithmSpecEd25519Sha512,
-	})
+	sign := func(message []byte) (*kms.SignOutput, error) {
+		return c.KMS.Sign(ctx, &kms.SignInput{
+			KeyId: id, Message: message, MessageType: types.MessageTypeRaw, SigningAlgorithm: types.SigningAlgorithmSpecEd25519Sha512,
+		})
+	}
+	message := bytes.Repeat([]byte("note"), 1024)
+	signed, err := sign(message)
 	if err != nil {
 		return err
+	}
+	if _, err := sign(append(message, '\n')); err == nil {
+		return errors.New("a message of 4,097 bytes was signed")
 	}
 	public, err := c.KMS.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: id})
 	if err != nil {
