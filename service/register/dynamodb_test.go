@@ -47,7 +47,7 @@ func newDynamoDB(t *testing.T, calls register.DynamoDBCalls, table, scope string
 
 func TestDynamoDBIsARegister(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	registertest.Run(t, func(t *testing.T) registertest.Open {
 		table := newTable(t, c)
 		return func(t *testing.T) registertest.Register { return newDynamoDB(t, c.DynamoDB, table, "test") }
@@ -56,7 +56,7 @@ func TestDynamoDBIsARegister(t *testing.T) {
 
 func TestScopesOfOneTableDoNotMeet(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	table := newTable(t, c)
 	one, two := newDynamoDB(t, c.DynamoDB, table, "one"), newDynamoDB(t, c.DynamoDB, table, "two")
 	for _, r := range []register.Register{one, two} {
@@ -74,7 +74,7 @@ func TestScopesOfOneTableDoNotMeet(t *testing.T) {
 
 func TestARemovalLeavesNoItem(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	table := newTable(t, c)
 	r := newDynamoDB(t, c.DynamoDB, table, "test")
 	for _, swap := range [][2][]byte{{nil, []byte("x")}, {[]byte("x"), nil}} {
@@ -90,7 +90,7 @@ func TestARemovalLeavesNoItem(t *testing.T) {
 
 func TestAMissingTableIsNamed(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	r := newDynamoDB(t, c.DynamoDB, "nowhere", "test")
 	_, err := r.Load(t.Context(), "name")
 	if cloud.KindOf(err) != cloud.Missing {

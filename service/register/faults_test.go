@@ -13,6 +13,7 @@ import (
 
 	"tallystream/service/cloud"
 	"tallystream/service/cloud/faults"
+	"tallystream/service/cloud/mototest"
 	"tallystream/service/register"
 )
 
@@ -27,9 +28,9 @@ func faulty(t *testing.T, seed uint64, plan string) (bad, good *register.DynamoD
 	if network, err = faults.New(p, faults.WithDelay(20*time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	c := clients(t)
+	c := mototest.Start(t)
 	table := newTable(t, c)
-	return newDynamoDB(t, clients(t, cloud.WithHTTP(network.Over)).DynamoDB, table, "test"), newDynamoDB(t, c.DynamoDB, table, "test"), network
+	return newDynamoDB(t, mototest.Start(t, cloud.WithHTTP(network.Over)).DynamoDB, table, "test"), newDynamoDB(t, c.DynamoDB, table, "test"), network
 }
 
 // dynamoDBKinds are the faults that a single write can meet.
@@ -117,7 +118,7 @@ func (o *overtaken) PutItem(ctx context.Context, in *dynamodb.PutItemInput, opti
 // false.
 func TestAWriteThatWasOvertakenIsNoConflict(t *testing.T) {
 	t.Parallel()
-	c := clients(t)
+	c := mototest.Start(t)
 	table := newTable(t, c)
 	good := newDynamoDB(t, c.DynamoDB, table, "test")
 	for _, swap := range []struct{ what, before, after string }{{"create", "", "ours"}, {"change", "x", "ours"}, {"remove", "x", ""}} {
