@@ -77,7 +77,7 @@ output "function_arns" {
 
 output "counts" {
   description = "Whether tasks of aggregate and publish run here."
-  value       = aws_ecs_service.this["aggregate"].desired_count > 0 && aws_ecs_service.this["publish"].desired_count > 0
+  value       = contains(keys(aws_ecs_service.this), "aggregate") && contains(keys(aws_ecs_service.this), "publish")
 }
 
 output "home_region" {

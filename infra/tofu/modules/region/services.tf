@@ -147,15 +147,17 @@ resource "aws_ecs_task_definition" "service" {
   ])
 }
 
+# A region that does not write has no aggregate and no publish: a move of the writer
+# makes them in one region and ends them in the other, by plan.
 resource "aws_ecs_service" "this" {
-  for_each = local.services
+  for_each = { for name, s in local.services : name => s if s.runs }
 
   name                               = each.key
   cluster                            = aws_ecs_cluster.this.id
   task_definition                    = aws_ecs_task_definition.service[each.key].arn
   launch_type                        = "FARGATE"
   platform_version                   = "1.4.0"
-  desired_count                      = each.value.runs ? var.sizes[each.key].minimum : 0
+  desired_count                      = var.sizes[each.key].minimum
   availability_zone_rebalancing      = "ENABLED"
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
