@@ -226,14 +226,14 @@ func (v *vectors) trees(t *testing.T) map[int64]*log.Edge {
 				if err != nil {
 					t.Fatal(err)
 				}
-				v.Inclusion = append(v.Inclusion, inclusionVector{treeVector{n, tree.Hash}, i, p})
+				v.Inclusion = append(v.Inclusion, inclusionVector{treeVector{n, tree.Hash}, i, append([]tlog.Hash{}, p...)})
 			}
 			if old := i + 1; old <= n {
 				p, err := r.Consistency(t.Context(), old)
 				if err != nil {
 					t.Fatal(err)
 				}
-				v.Consistency = append(v.Consistency, consistencyVector{treeVector{n, tree.Hash}, old, edges[old].Tree().Hash, p})
+				v.Consistency = append(v.Consistency, consistencyVector{treeVector{n, tree.Hash}, old, edges[old].Tree().Hash, append([]tlog.Hash{}, p...)})
 			}
 		}
 	}
