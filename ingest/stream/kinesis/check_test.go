@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"tallystream/ingest/stream/kinesis"
 	"tallystream/ingest/stream/kinesis/kinesistest"
+	"tallystream/service/cloud/mototest"
 )
 
 func TestAStreamThatCannotBeUsedIsRefused(t *testing.T) {
@@ -55,5 +57,23 @@ func TestShardsForARate(t *testing.T) {
 		if got := kinesis.ShardsFor(x.records, x.bytes); got != x.want {
 			t.Errorf("ShardsFor(%v, %v) = %d, want %d", x.records, x.bytes, got, x.want)
 		}
+	}
+}
+
+func TestChecksOnMoto(t *testing.T) {
+	client := mototest.Start(t).Kinesis
+	d, err := kinesis.Check(t.Context(), client, motoStream(t, client, 2), kinesis.Expect{Partitions: 2})
+	if err != nil || d.Shards != 2 || len(d.Warnings) != 1 { // moto's streams begin unencrypted
+		t.Errorf("%+v, %v", d, err)
+	}
+	name := mototest.Names(t, "test").Stream
+	if _, err := client.CreateStream(t.Context(), &sdk.CreateStreamInput{StreamName: &name, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kinesis.Check(t.Context(), client, name, kinesis.Expect{}); !errors.Is(err, kinesis.ErrUnusable) {
+		t.Errorf("an on-demand stream: %v, want ErrUnusable", err)
+	}
+	if _, err := kinesis.Check(t.Context(), client, "no-such-stream", kinesis.Expect{}); !errors.Is(err, kinesis.ErrUnusable) {
+		t.Errorf("a missing stream: %v, want ErrUnusable", err)
 	}
 }

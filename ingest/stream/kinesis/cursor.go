@@ -12,8 +12,8 @@ import (
 //	"k1/shardId-000000000003/4957...2"  in this shard, behind the record of this sequence number
 //	"k1/shardId-000000000003/end"       the shard is closed and read to its end; go on in its child
 //
-// A shard's number of up to 128 characters and a sequence number of 56 digits
-// make at most 188 bytes, usually 80.
+// A shard's name and a sequence number have up to 128 characters each, so a
+// cursor has at most 260 bytes; usually 80.
 type cursor struct {
 	shard    string // "" for the empty cursor
 	sequence string // "" when ended

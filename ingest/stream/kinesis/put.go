@@ -83,7 +83,8 @@ func (p *putter) try(ctx context.Context, group []*entry) (again []*entry, pause
 		// Which of them failed cannot be said.
 		whole, err = internal, fmt.Errorf("kinesis answered %d records for %d", len(out.Records), len(group))
 	}
-	tries := 0
+	tries, lost := 0, 0
+	var last error // of those that are not tried again
 	for i, e := range group {
 		why, reason := err, whole
 		if whole == fine {
@@ -97,12 +98,15 @@ func (p *putter) try(ctx context.Context, group []*entry) (again []*entry, pause
 		e.failed++
 		e.perhaps = e.perhaps || reason == internal || reason == transport
 		if reason == refused || now.Sub(e.queued) >= p.cfg.Budget || e.isAbandoned() {
-			p.giveUp(e, reason, why)
+			lost, last = lost+1, p.giveUp(e, reason, why)
 			continue
 		}
 		m.putRetries.WithLabelValues(reason.String()).Inc()
 		tries = max(tries, e.failed)
 		again = append(again, e)
+	}
+	if lost > 0 { // one line a group: there may be thousands of records
+		p.cfg.Logger.Error("putting records failed", "records", lost, "of", len(group), "err", last)
 	}
 	if len(again) == 0 {
 		return nil, 0
@@ -132,7 +136,7 @@ func (p *putter) stored(e *entry, now time.Time) {
 }
 
 // giveUp tells e's waiter why, in the words that it decides by.
-func (p *putter) giveUp(e *entry, last reason, why error) {
+func (p *putter) giveUp(e *entry, last reason, why error) error {
 	m := p.cfg.Metrics
 	switch {
 	case e.perhaps:
@@ -144,8 +148,8 @@ func (p *putter) giveUp(e *entry, last reason, why error) {
 	default:
 		m.failed.Inc()
 	}
-	p.cfg.Logger.Error("putting a record failed", "vp", e.partition, "tries", e.failed, "err", why)
 	e.done <- why
+	return why
 }
 
 // Direct appends in the caller's goroutine, one record at a time: for tools
