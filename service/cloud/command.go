@@ -8,10 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"tallystream/schemas"
-	"tallystream/service"
 )
 
 // SetupCommand is `tallystream setup`.
@@ -80,7 +80,7 @@ func (c *SetupCommand) election() (schemas.ElectionID, error) {
 	if c.Election != "" {
 		return schemas.ParseElectionID(c.Election)
 	}
-	b, err := os.ReadFile(service.Data{Dir: c.Data}.DefinitionPath())
+	b, err := os.ReadFile(filepath.Join(c.Data, schemas.DefinitionKey))
 	if err != nil {
 		return "", fmt.Errorf("reading the election: %w (or give --election)", err)
 	}
