@@ -58,6 +58,9 @@ func (c *crowd) connected(i int) []byte {
 	if c.plan.All {
 		c.sit(s, i) // versions of everything do not fit into a subscription
 	}
+	for k := range s.positions {
+		s.positions[k].asked = false // nothing of before is on its way
+	}
 	t := c.target(i)
 	return appendRequest(nil, t.Host, c.plan.query(t.Path, s.positions), c.key(i), c.plan.Key, c.plan.Deflate)
 }
