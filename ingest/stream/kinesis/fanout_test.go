@@ -127,6 +127,9 @@ func TestFanOutGoesOnWhereALostConnectionStood(t *testing.T) {
 	if n := x.service.Count("SubscribeToShard"); n < 5 {
 		t.Errorf("%d subscriptions: the connection was not lost", n)
 	}
+	if n := x.service.Count("records pushed"); n != 15 {
+		t.Errorf("%d records were pushed, want 15, each once", n)
+	}
 }
 
 func TestFanOutEndsAClosedShardAndItsChildFollows(t *testing.T) {

@@ -179,6 +179,7 @@ func TestAFailedAppendSaysWhatIsKnown(t *testing.T) {
 		name   string
 		answer func(n int) error
 		want   error // nil: stored
+		once   bool  // no second try
 		not    error
 		stored int // by the first answer that is not an error
 	}{
@@ -194,7 +195,7 @@ func TestAFailedAppendSaysWhatIsKnown(t *testing.T) {
 			}
 			return throttled
 		}, want: stream.ErrUnknownOutcome, not: stream.ErrBusy},
-		{name: "no right", answer: func(int) error { return denied }, want: denied, not: stream.ErrUnknownOutcome},
+		{name: "no right", answer: func(int) error { return denied }, want: denied, not: stream.ErrUnknownOutcome, once: true},
 		{name: "no answer, then no right", answer: func(n int) error {
 			if n == 1 {
 				return reset
@@ -217,6 +218,9 @@ func TestAFailedAppendSaysWhatIsKnown(t *testing.T) {
 				}
 				if got := stored(service); got != x.stored {
 					t.Errorf("%d records are stored, want %d", got, x.stored)
+				}
+				if x.once && len(api.groups) != 1 {
+					t.Errorf("it was tried %d times", len(api.groups))
 				}
 			})
 		})

@@ -88,7 +88,16 @@ func TestReadingKeepsToTheShardsLimits(t *testing.T) {
 	if took := r.clock.now.Sub(began); took < 10*time.Second || took > 20*time.Second {
 		t.Errorf("30 MB took %v", took)
 	}
-	for range 100 { // a little at a time, and many who open it again
+	for range 100 { // many who open it again, one right after the other
+		if _, err := reader.Read(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
+		if err := reader.Close(); err != nil {
+			t.Fatal(err)
+		}
+		reader = r.open()
+	}
+	for range 100 { // a little at a time
 		r.put(0, []byte("a"))
 		r.readFor(reader, 500*time.Millisecond)
 		if err := reader.Close(); err != nil {

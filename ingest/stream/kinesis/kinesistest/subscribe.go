@@ -87,6 +87,7 @@ func (x *Subscribed) Next() (event *types.SubscribeToShardEvent, changed <-chan 
 		size += len(sh.records[sub.next].data)
 		sub.next++
 	}
+	s.counts["records pushed"] += len(e.Records)
 	e.MillisBehindLatest = aws.Int64(s.millisBehind(sh, sub.next))
 	switch {
 	case sh.info.Closed && sub.next == len(sh.records):
