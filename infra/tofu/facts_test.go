@@ -52,7 +52,7 @@ func evaluate(t *testing.T, name string) cty.Value {
 	scope := &hcl.EvalContext{
 		Variables: map[string]cty.Value{
 			"var": cty.ObjectVal(map[string]cty.Value{
-				"election": text(election), "region": text(east), "replica_region": text("us-west-2"), "writes": cty.True,
+				"election": text(election), "region": text(east), "writes": cty.True,
 				"hosts":     cty.ObjectVal(map[string]cty.Value{"results": text("results.example.org"), "ingest": text("submit.example.org"), "live": text("live.example.org")}),
 				"bus_peers": cty.MapVal(map[string]cty.Value{"us-west-2": text("bus.us-west-2.example.org")}),
 			}),

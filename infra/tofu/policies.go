@@ -2,7 +2,6 @@ package tofu
 
 import (
 	"fmt"
-	"sort"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -85,13 +84,4 @@ func (l *look) companion(m *check.Module, b *check.Block, typ, argumentName stri
 	}
 	l.add(b.At, "%s: there is no %s for it", b.Address(), typ)
 	return nil
-}
-
-func sorted(set map[string]bool) []string {
-	var out []string
-	for k := range set {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
 }

@@ -16,6 +16,7 @@ var encryptedBy = map[string][]string{
 	"aws_secretsmanager_secret": {"kms_key_id"},
 	"aws_sns_topic":             {"kms_master_key_id"},
 	"aws_sqs_queue":             {"kms_master_key_id"},
+	"aws_ecr_repository":        {"encryption_configuration", "kms_key"},
 	"aws_ecs_cluster":           {"configuration", "managed_storage_configuration", "fargate_ephemeral_storage_kms_key_id"},
 }
 

@@ -22,7 +22,10 @@ var wholeResources = map[string]string{
 	"data_key Administer":             "in a key's own policy * is this key",
 	"data_key UseByRolesOfTheAccount": "in a key's own policy * is this key",
 	"data_key ServicesWithGrants":     "in a key's own policy * is this key",
-	"data_key LogsAndAlarms":          "in a key's own policy * is this key",
+	"data_key Logs":                   "in a key's own policy * is this key",
+	"data_key FargateStorage":         "in a key's own policy * is this key",
+	"data_key FargateGrant":           "in a key's own policy * is this key",
+	"data_key Alarms":                 "in a key's own policy * is this key",
 	"signing_key Administer":          "in a key's own policy * is this key",
 	"signing_key Read":                "in a key's own policy * is this key",
 	"signing_key Sign":                "in a key's own policy * is this key",
@@ -36,14 +39,13 @@ var wholeResources = map[string]string{
 var namedBelow = []string{
 	"aws_s3_bucket.published.arn}/*",
 	"aws_s3_bucket.published.arn}/snapshots/*",
-	"aws_s3_bucket.archive.arn}/*",
 	"aws_s3_bucket.archive.arn}/AWSLogs/*",
 	"aws_s3_bucket.archive.arn}/flow/*",
 	"aws_s3_bucket.archive.arn}/live/*",
 	"aws_s3_bucket.archive.arn}/ingest/AWSLogs/${local.account}/*",
 	"aws_s3_bucket.archive.arn}/trail/AWSLogs/${local.account}/*",
 	"local.home_bucket_arn}/*",
-	"local.replica_bucket_name}/*",
+	"${var.replica_bucket_arn}/*",
 	"local.layer_bucket_arn}/*",
 	"aws_cloudwatch_log_group.metrics.arn}:log-stream:*",
 	"aws_cloudwatch_log_group.service[each.key].arn}:log-stream:*",
@@ -106,6 +108,34 @@ func (l *look) resources(m *check.Module, document *check.Block, s nestedBlock, 
 			l.add(s.At, "%s: the resource %q is a wildcard", document.Address(), r)
 		}
 	}
+}
+
+// UnusedExceptions are exceptions to the policy rights that no statement needs.
+func UnusedExceptions(d Deployment) []string {
+	l, used := look{Deployment: d}, map[string]bool{}
+	l.eachStatement(func(m *check.Module, document *check.Block, s nestedBlock) {
+		resources, _ := list(m, s.Body, "resources")
+		for _, r := range resources {
+			if r == "*" {
+				used[document.Name+" "+argument(m, s.Body, "sid")] = true
+			}
+			for _, end := range namedBelow {
+				used[end] = used[end] || argument(m, s.Body, "effect") != "Deny" && strings.HasSuffix(r, end)
+			}
+		}
+	})
+	var out []string
+	for where := range wholeResources {
+		if !used[where] {
+			out = append(out, where)
+		}
+	}
+	for _, end := range namedBelow {
+		if !used[end] {
+			out = append(out, end)
+		}
+	}
+	return out
 }
 
 // ownAccount demands of an endpoint's policy the conditions that make it narrow.

@@ -30,9 +30,9 @@ module "east" {
   peer_cidrs         = [local.cidrs["us-west-2"]]
   bus_peers          = { "us-west-2" = module.west.bus_host }
 
-  writes         = var.writer_region == "us-east-1"
-  home           = var.home_region == "us-east-1" ? null : local.home
-  replica_region = "us-west-2"
+  writes             = var.writer_region == "us-east-1"
+  home               = var.home_region == "us-east-1" ? null : local.home
+  replica_bucket_arn = module.west.bucket_arn
 
   hosts             = var.hosts
   zone_id           = var.zone_id
@@ -65,7 +65,7 @@ module "west" {
 
   writes                  = var.writer_region == "us-west-2"
   home                    = var.home_region == "us-west-2" ? null : local.home
-  replica_region          = "us-east-1"
+  replica_bucket_arn      = module.east.bucket_arn
   signing_primary_key_arn = module.east.signing_key_arn
 
   hosts             = var.hosts

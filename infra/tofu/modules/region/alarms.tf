@@ -133,6 +133,8 @@ resource "aws_cloudwatch_metric_alarm" "receipt_latency" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "stream_throttles" {
+  count = local.is_home ? 1 : 0
+
   alarm_name          = "${local.name}-stream-throttles"
   alarm_description   = "The stream refuses records: ingest will answer 503 when its queue is full. ${var.runbooks_url}/stream-throttles.md"
   namespace           = "AWS/Kinesis"
@@ -279,7 +281,7 @@ resource "aws_cloudwatch_metric_alarm" "replica_behind" {
   alarm_description   = "The bucket's copy is more than 15 minutes behind: a move to the other region would count again from older files. ${var.runbooks_url}/region-lost.md"
   namespace           = "AWS/S3"
   metric_name         = "ReplicationLatency"
-  dimensions          = { SourceBucket = local.bucket_name, DestinationBucket = local.replica_bucket_name, RuleId = "everything" }
+  dimensions          = { SourceBucket = local.bucket_name, DestinationBucket = split(":::", var.replica_bucket_arn)[1], RuleId = "everything" }
   statistic           = "Maximum"
   period              = 60
   evaluation_periods  = 2
@@ -292,7 +294,7 @@ resource "aws_cloudwatch_metric_alarm" "replica_behind" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "ledger_throttles" {
-  count = var.writes ? 1 : 0
+  count = local.is_home ? 1 : 0
 
   alarm_name          = "${local.name}-ledger-throttles"
   alarm_description   = "The ledger refuses writes; counting falls behind. ${var.runbooks_url}/counting-lags.md"

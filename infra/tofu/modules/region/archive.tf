@@ -146,13 +146,7 @@ data "aws_iam_policy_document" "archive" {
 
     principals {
       type        = "Service"
-      identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
+      identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"] # the path names the account
     }
   }
 
@@ -180,13 +174,30 @@ data "aws_iam_policy_document" "archive" {
 
     principals {
       type        = "Service"
-      identifiers = ["delivery.logs.amazonaws.com", "cloudtrail.amazonaws.com"]
+      identifiers = ["delivery.logs.amazonaws.com"]
     }
 
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [local.account]
+    }
+  }
+
+  statement {
+    sid       = "AskBeforeTrail"
+    actions   = ["s3:GetBucketAcl"]
+    resources = [aws_s3_bucket.archive.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudtrail.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceArn"
+      values   = [local.trail_arn]
     }
   }
 }

@@ -14,17 +14,6 @@ variable "images" {
   }
 }
 
-variable "repositories" {
-  type        = list(string)
-  description = "Names of the ECR repositories that the images are in."
-  default     = ["tallystream", "nats", "aws-otel-collector"]
-
-  validation {
-    condition     = alltrue([for r in var.repositories : can(regex("^[a-z0-9][a-z0-9/_.-]*$", r))])
-    error_message = "repositories must be names of ECR repositories, without wildcards."
-  }
-}
-
 resource "aws_ecs_cluster" "this" {
   name = local.name
   tags = local.tags

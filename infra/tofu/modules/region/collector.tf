@@ -43,6 +43,7 @@ locals {
     processors = {
       "filter/cloudwatch" = { metrics = { include = { match_type = "strict", metric_names = local.cloudwatch_metrics[service] } } }
       batch               = { timeout = "10s" }
+      resourcedetection   = { detectors = ["env", "ecs"] } # {TaskId} below
     }
     exporters = merge(
       {
@@ -63,7 +64,7 @@ locals {
     service = {
       extensions = ["sigv4auth"]
       pipelines = merge(
-        { "metrics/cloudwatch" = { receivers = ["prometheus"], processors = ["filter/cloudwatch", "batch"], exporters = ["awsemf"] } },
+        { "metrics/cloudwatch" = { receivers = ["prometheus"], processors = ["resourcedetection", "filter/cloudwatch", "batch"], exporters = ["awsemf"] } },
         var.prometheus == null ? {} : {
           "metrics/prometheus" = { receivers = ["prometheus"], processors = ["batch"], exporters = ["prometheusremotewrite"] }
         },

@@ -38,7 +38,7 @@ data "aws_iam_policy_document" "data_key" {
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["dynamodb.${var.region}.amazonaws.com", "lambda.${var.region}.amazonaws.com"]
+      values   = ["dynamodb.${var.region}.amazonaws.com", "ecr.${var.region}.amazonaws.com", "lambda.${var.region}.amazonaws.com"]
     }
 
     condition {
@@ -49,13 +49,79 @@ data "aws_iam_policy_document" "data_key" {
   }
 
   statement {
-    sid       = "LogsAndAlarms"
+    sid       = "Logs"
     actions   = ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
     resources = ["*"]
 
     principals {
       type        = "Service"
-      identifiers = ["logs.${var.region}.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com"]
+      identifiers = ["logs.${var.region}.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values   = ["arn:${local.partition}:logs:${var.region}:${local.account}:log-group:/${local.name}/*"]
+    }
+  }
+
+  # Fargate encrypts the disks of our cluster's tasks.
+  statement {
+    sid       = "FargateStorage"
+    actions   = ["kms:GenerateDataKeyWithoutPlaintext"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["fargate.amazonaws.com"]
+    }
+
+    dynamic "condition" {
+      for_each = { clusterAccount = local.account, clusterName = local.name }
+
+      content {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:ecs:${condition.key}"
+        values   = [condition.value]
+      }
+    }
+  }
+
+  statement {
+    sid       = "FargateGrant"
+    actions   = ["kms:CreateGrant"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["fargate.amazonaws.com"]
+    }
+
+    dynamic "condition" {
+      for_each = { clusterAccount = local.account, clusterName = local.name }
+
+      content {
+        test     = "StringEquals"
+        variable = "kms:EncryptionContext:aws:ecs:${condition.key}"
+        values   = [condition.value]
+      }
+    }
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "kms:GrantOperations"
+      values   = ["Decrypt"]
+    }
+  }
+
+  statement {
+    sid       = "Alarms"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com"]
     }
 
     condition {

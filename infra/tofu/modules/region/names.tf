@@ -15,8 +15,7 @@ locals {
   is_home   = var.home == null
 
   # Bucket names are global; the account and the region keep them apart.
-  bucket_name         = "${local.name}-${local.account}-${var.region}"
-  replica_bucket_name = "${local.name}-${local.account}-${var.replica_region}"
+  bucket_name = "${local.name}-${local.account}-${var.region}"
 
   # The election's truth, wherever it is. Services are given these and no others.
   home_region   = local.is_home ? var.region : var.home.region

@@ -28,6 +28,12 @@ output "names" {
   }
 }
 
+output "bucket_arn" {
+  description = "ARN of the bucket, ready to take copies: another region's replica_bucket_arn."
+  value       = aws_s3_bucket.published.arn
+  depends_on  = [aws_s3_bucket_versioning.published, aws_s3_bucket_object_lock_configuration.published]
+}
+
 output "bucket_domain_name" {
   description = "Where CloudFront fetches published objects."
   value       = aws_s3_bucket.published.bucket_regional_domain_name

@@ -42,13 +42,13 @@ data "aws_iam_policy_document" "replication" {
   statement {
     sid       = "WriteCopies" # without s3:ReplicateDelete: nothing published is ever deleted
     actions   = ["s3:ReplicateObject", "s3:ReplicateTags"]
-    resources = ["arn:${local.partition}:s3:::${local.replica_bucket_name}/*"]
+    resources = ["${var.replica_bucket_arn}/*"]
   }
 }
 
 resource "aws_iam_role" "replication" {
   name               = "${local.name}-replication-${var.region}"
-  description        = "Copies the published bucket to ${var.replica_region}."
+  description        = "Copies the published bucket to another region."
   assume_role_policy = data.aws_iam_policy_document.replication_trust.json
   tags               = local.tags
 }
@@ -74,7 +74,7 @@ resource "aws_s3_bucket_replication_configuration" "published" {
     }
 
     destination {
-      bucket        = "arn:${local.partition}:s3:::${local.replica_bucket_name}"
+      bucket        = var.replica_bucket_arn
       storage_class = "STANDARD"
 
       # 15 minutes are what AWS promises and alarms on; seconds are usual.

@@ -13,7 +13,7 @@ data "aws_iam_policy_document" "start" {
   statement {
     sid       = "Image"
     actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    resources = [for r in var.repositories : "arn:${local.partition}:ecr:${var.region}:${local.account}:repository/${r}"]
+    resources = [for r in aws_ecr_repository.this : r.arn]
   }
 
   statement {

@@ -82,9 +82,11 @@ resource "aws_appautoscaling_policy" "ingest_queue" {
   }
 }
 
-# Aggregate: how old the oldest record is that a reader has yet to take.
+# Aggregate: how old the oldest record is that a reader has yet to take. Kinesis says
+# so in its own region only, and for readers that poll; our own lag, below, is known
+# in any case. The larger of both answers counts.
 resource "aws_appautoscaling_policy" "aggregate_age" {
-  count = var.writes ? 1 : 0
+  count = var.writes && local.is_home ? 1 : 0
 
   name               = "iterator-age"
   policy_type        = "TargetTrackingScaling"
@@ -115,6 +117,38 @@ resource "aws_appautoscaling_policy" "aggregate_age" {
             }
           }
         }
+      }
+    }
+  }
+}
+
+resource "aws_appautoscaling_policy" "aggregate_lag" {
+  count = var.writes ? 1 : 0
+
+  name               = "lag"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.service["aggregate"].service_namespace
+  resource_id        = aws_appautoscaling_target.service["aggregate"].resource_id
+  scalable_dimension = aws_appautoscaling_target.service["aggregate"].scalable_dimension
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = 5 # seconds
+    scale_out_cooldown = 60
+    scale_in_cooldown  = 900
+
+    customized_metric_specification {
+      namespace   = local.metric_namespace
+      metric_name = "tallystream_aggregate_lag_seconds"
+      statistic   = "Maximum"
+
+      dimensions {
+        name  = "election"
+        value = var.election
+      }
+
+      dimensions {
+        name  = "service"
+        value = "aggregate"
       }
     }
   }

@@ -38,13 +38,13 @@ variable "home" {
   }
 }
 
-variable "replica_region" {
+variable "replica_bucket_arn" {
   type        = string
-  description = "The region that takes a copy of the bucket."
+  description = "ARN of the bucket in another region that takes a copy of this one's: that region's output bucket_arn."
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-gov)?-[a-z]+-[0-9]$", var.replica_region)) && var.replica_region != var.region
-    error_message = "replica_region must be another region's code."
+    condition     = can(regex("^arn:[a-z-]+:s3:::[a-z0-9.-]+$", var.replica_bucket_arn)) && !endswith(var.replica_bucket_arn, "-${var.region}")
+    error_message = "replica_bucket_arn must be the ARN of another region's bucket."
   }
 }
 

@@ -61,3 +61,9 @@ mock_resource "aws_cloudfront_distribution" {
     arn = "arn:aws:cloudfront::111122223333:distribution/E1"
   }
 }
+
+mock_resource "aws_s3_bucket" {
+  defaults = {
+    arn = "arn:aws:s3:::tallystream-franklin-2028-copy"
+  }
+}
