@@ -108,3 +108,21 @@ func BenchmarkRead(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(cpu()-used)/1000/float64(b.N), "cpu-us/record")
 }
+
+// BenchmarkShards asks which shards can be read, with as many partitions as an
+// election may have.
+func BenchmarkShards(b *testing.B) {
+	service := kinesistest.New(kinesistest.Options{Shards: 32})
+	cfg := config(service)
+	cfg.Partitions = schemas.MaxPartitions
+	source := kinesis.NewSource(cfg)
+	at := make([]stream.Position, cfg.Partitions)
+	for p := range at {
+		at[p].Cursor = fmt.Sprintf("k1/shardId-%012d/49570000000000000000000000000000000000000000000000000001", p/128)
+	}
+	for b.Loop() {
+		if shards, err := source.Shards(b.Context(), at); err != nil || len(shards) != 32 {
+			b.Fatal(len(shards), err)
+		}
+	}
+}

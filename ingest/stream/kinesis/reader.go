@@ -36,6 +36,7 @@ type progress struct {
 	from   stream.Position // when the shard was opened
 	behind string          // sequence number in this shard
 	count  schemas.Checkpoint
+	passed bool // it is past the shard
 }
 
 var _ stream.Reader = (*reader)(nil)
@@ -99,7 +100,7 @@ func (r *reader) accept(x *types.Record) (stream.Record, bool) {
 		r.cfg.Logger.Warn("foreign record in stream is passed over", "shard", r.shard, "seq", sequence)
 		return stream.Record{}, false
 	}
-	if p == nil || !isBehind(sequence, p.behind) {
+	if p == nil || p.passed || !isBehind(sequence, p.behind) {
 		return stream.Record{}, false
 	}
 	p.behind = sequence
@@ -128,6 +129,8 @@ func (r *reader) Position(p schemas.Partition) stream.Position {
 	switch {
 	case x == nil:
 		return stream.Position{}
+	case x.passed:
+		return x.from
 	case r.Ended():
 		return stream.Position{Checkpoint: x.count, Cursor: cursor{shard: r.shard, ended: true}.String()}
 	case r.scanned == "" && x.behind == "":

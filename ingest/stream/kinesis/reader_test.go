@@ -254,6 +254,53 @@ func TestAnEndedShardSaysSoInEveryPosition(t *testing.T) {
 	}
 }
 
+// TestAPartitionPastItsShardDoesNotStopTheOthers: at a shard's end the commits
+// of its partitions fail or succeed one by one, and a worker opens it again.
+func TestAPartitionPastItsShardDoesNotStopTheOthers(t *testing.T) {
+	r := newShardReader(t, kinesistest.Options{})
+	for p := range schemas.Partition(partitions) {
+		r.put(p, []byte("a"))
+	}
+	if err := r.service.Split("shardId-000000000000", kinesistest.Middle(kinesis.Whole)); err != nil {
+		t.Fatal(err)
+	}
+	shards, err := r.source.Shards(t.Context(), r.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := r.open()
+	r.readFor(reader, 5*time.Second)
+	r.at[0] = reader.Position(0) // and then its process died
+	again, err := r.source.Open(t.Context(), shards[0], r.at)
+	if err != nil {
+		t.Fatalf("opening with the partitions of before: %v", err)
+	}
+	if got := r.readFor(again, 5*time.Second); len(got) != partitions-1 || !again.Ended() {
+		t.Errorf("read %d records, ended: %v, want those of the other partitions", len(got), again.Ended())
+	}
+	for p := range r.at {
+		before := r.at[p]
+		if r.at[p] = again.Position(schemas.Partition(p)); p == 0 && r.at[p] != before {
+			t.Errorf("partition 0 went from %+v to %+v", before, r.at[p])
+		}
+	}
+	calls := r.service.Count("GetRecords")
+	last, err := r.source.Open(t.Context(), shards[0], r.at) // its last commit was not heard of
+	if err != nil {
+		t.Fatalf("opening an ended shard again: %v", err)
+	}
+	if records, err := last.Read(t.Context(), 10); len(records) != 0 || err != nil || !last.Ended() || last.Position(3) != r.at[3] {
+		t.Errorf("read %v, %v, ended: %v", records, err, last.Ended())
+	}
+	if got := r.service.Count("GetRecords"); got != calls {
+		t.Error("it asked for records")
+	}
+	child := stream.Shard{ID: "shardId-000000000001", Partitions: []schemas.Partition{0, 1}}
+	if _, err := r.source.Open(t.Context(), child, make([]stream.Position, partitions)); err == nil {
+		t.Error("a child was opened before its parent was read")
+	}
+}
+
 func TestAnUnreadShardThatExpiredStopsReading(t *testing.T) {
 	r := newShardReader(t, kinesistest.Options{})
 	r.put(1, []byte("a"))

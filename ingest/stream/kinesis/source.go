@@ -133,7 +133,9 @@ func (s *Source) skip(p schemas.Partition, place Place) {
 }
 
 // Open begins to read a shard behind the positions of its partitions. Those
-// may differ: a crash between two commits leaves some further than others.
+// may differ: a crash between two commits leaves some further than others, and
+// at a shard's end even past it. Such a partition gets nothing from the reader
+// and keeps its position; if all are, the reader has ended.
 func (s *Source) Open(ctx context.Context, shard stream.Shard, at []stream.Position) (stream.Reader, error) {
 	r, err := s.openShard(ctx, shard, at)
 	if err != nil {
@@ -149,29 +151,31 @@ func (s *Source) openShard(ctx context.Context, shard stream.Shard, at []stream.
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(open, func(o OpenShard) bool { return o.ID == shard.ID })
-	if i < 0 {
-		return nil, errNotOpen
-	}
 	r := &reader{
 		cfg: &s.cfg, shard: shard.ID, at: map[schemas.Partition]*progress{}, held: lineage.held(shard.ID),
 		leave: func(notBefore time.Time) { s.leave(shard.ID, notBefore) },
 	}
-	first := "" // the least of them
-	for n, p := range shard.Partitions {
-		j := slices.Index(open[i].Partitions, p)
-		if j < 0 {
-			return nil, fmt.Errorf("partition %d: %w", p, errNotOpen)
+	first, unread := "", 0 // the least place of those that have some to read
+	for _, p := range shard.Partitions {
+		x, err := lineage.begin(p, shard.ID, at)
+		if err != nil {
+			return nil, err
 		}
-		behind := open[i].Places[j].Behind
-		r.at[p] = &progress{from: at[p], behind: behind, count: at[p].Checkpoint}
-		if n == 0 || isBehind(first, behind) {
-			first = behind
+		if r.at[p] = x; x.passed {
+			continue
 		}
+		if unread == 0 || isBehind(first, x.behind) {
+			first = x.behind
+		}
+		unread++
 	}
-	if len(r.at) == 0 {
+	switch {
+	case len(r.at) == 0:
 		return nil, errors.New("no partitions to read")
+	case unread > 0 && !slices.ContainsFunc(open, func(o OpenShard) bool { return o.ID == shard.ID }):
+		return nil, errNotOpen // a parent is not read to its end
 	}
+	r.last = unread == 0
 	state := feedState{cfg: &s.cfg, jitter: s.jitter, shard: shard.ID, after: first, due: s.pace(shard.ID)}
 	if s.cfg.Subscriber != nil {
 		r.feed = newFanOut(state)
@@ -179,6 +183,27 @@ func (s *Source) openShard(ctx context.Context, shard stream.Shard, at []stream.
 		r.feed = newPoller(state)
 	}
 	return r, nil
+}
+
+// begin is the progress of partition p in a shard that is opened, given all
+// positions.
+func (l *Lineage) begin(p schemas.Partition, shard string, at []stream.Position) (*progress, error) {
+	if int(p) >= len(l.chain) || !slices.Contains(l.chain[p], shard) {
+		return nil, fmt.Errorf("partition %d: %w", p, errNotOpen)
+	}
+	place, err := l.Place(p, at[p].Cursor)
+	if err != nil {
+		return nil, err
+	}
+	x := &progress{from: at[p], count: at[p].Checkpoint, behind: place.Behind}
+	here, there := slices.Index(l.chain[p], shard), slices.Index(l.chain[p], place.Shard)
+	switch {
+	case there < here:
+		return nil, fmt.Errorf("partition %d, which is in %s: %w", p, place.Shard, errNotOpen)
+	case there > here || place.Awaiting:
+		x.passed = true
+	}
+	return x, nil
 }
 
 func (s *Source) pace(shard string) time.Time {
