@@ -99,7 +99,7 @@ func (c *compareCommand) measure(ctx context.Context, r *report, k kind, n int, 
 			continue
 		}
 		m := measurement{kind: k, deflate: deflate, self: self, sizes: sizes{
-			connections: n, bytes: c.Bytes, processes: c.Processes, paced: c.Paced, saturated: max(c.Deliveries/n, 2*window), patience: c.Patience,
+			connections: n, bytes: c.Bytes, processes: c.Processes, paced: c.Paced, saturated: max(c.Deliveries/n, 2*window), patience: c.Patience, resting: time.Second,
 		}}
 		if deflate {
 			m.sizes.paced = 0 // the latency of a smaller frame says nothing new

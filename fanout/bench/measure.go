@@ -18,6 +18,7 @@ type sizes struct {
 	paced       int           // deltas at one a second
 	saturated   int           // deltas as fast as they are taken
 	patience    time.Duration // for stragglers
+	resting     time.Duration // before the memory of connections is read
 }
 
 // perServer is how many connections a process can hold where the limit of open
@@ -85,12 +86,9 @@ func (m *measurement) run(ctx context.Context) (_ *result, err error) {
 	return &m.result, nil
 }
 
-// resting is how long connections are left alone before their memory is read.
-const resting = time.Second
-
 // connect opens all connections and measures what one costs.
 func (m *measurement) connect(ctx context.Context) error {
-	idle, err := m.memory(ctx, false)
+	idle, err := m.memory()
 	if err != nil {
 		return err
 	}
@@ -111,7 +109,11 @@ func (m *measurement) connect(ctx context.Context) error {
 	}
 	m.result.ConnectsPerSecond = float64(m.sizes.connections) / time.Since(begun).Seconds()
 	m.result.Failures = t.Failures
-	full, err := m.memory(ctx, true)
+	select {
+	case <-ctx.Done():
+	case <-time.After(m.sizes.resting):
+	}
+	full, err := m.memory()
 	if err != nil {
 		return errors.Join(err, m.crew.Close())
 	}
@@ -132,13 +134,7 @@ func failures(t *viewers.Tally) map[string]uint64 {
 // memory of all servers, in bytes.
 type memory struct{ inUse, resident, released uint64 }
 
-func (m *measurement) memory(ctx context.Context, rest bool) (memory, error) {
-	if rest {
-		select {
-		case <-ctx.Done():
-		case <-time.After(resting):
-		}
-	}
+func (m *measurement) memory() (memory, error) {
 	before, err := m.servers.usage()
 	if err != nil {
 		return memory{}, err
