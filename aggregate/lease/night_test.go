@@ -181,7 +181,6 @@ func (n *night) run(until time.Duration) {
 			first.tick()
 		default:
 			n.now = max(n.now, until)
-			n.check()
 			return
 		}
 		n.check()
@@ -209,7 +208,8 @@ func (n *night) fault(format string, args ...any) {
 	}
 }
 
-// check: no two workers believe that they hold a name, at any time.
+// check: no two workers believe that they hold a name. It is asked after every
+// Tick of anybody and every late delivery, within other Ticks, too.
 func (n *night) check() {
 	for _, name := range n.wanted {
 		var holders []string
