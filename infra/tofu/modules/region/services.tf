@@ -74,6 +74,7 @@ locals {
   environment = merge(
     {
       AWS_REGION             = local.home_region
+      TALLYSTREAM_STORES     = "aws"
       TALLYSTREAM_AWS_PREFIX = "tallystream"
       TALLYSTREAM_AWS_BUCKET = local.home_bucket
       TALLYSTREAM_DATA       = "/election"
