@@ -7,7 +7,6 @@
 package notary
 
 import (
-	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
@@ -92,10 +91,10 @@ func open(ctx context.Context, calls Calls, id, name string) (*KMS, error) {
 // publicKey checks that the key is for such signatures, and returns its raw 32
 // bytes. KMS gives it as SubjectPublicKeyInfo in DER (RFC 8410 for Ed25519).
 func publicKey(out *kms.GetPublicKeyOutput) (ed25519.PublicKey, error) {
-	// AWS gives the spec under its old name, too; moto only so.
-	switch spec := cmp.Or(out.KeySpec, types.KeySpec(out.CustomerMasterKeySpec)); {
-	case spec != types.KeySpecEccNistEdwards25519:
-		return nil, fmt.Errorf("key spec is %q, want %q (\"tallystream setup\" makes such a key)", spec, types.KeySpecEccNistEdwards25519)
+	switch {
+	// moto leaves the spec out; the algorithms and the key itself say the same.
+	case out.KeySpec != types.KeySpecEccNistEdwards25519 && out.KeySpec != "":
+		return nil, fmt.Errorf("key spec is %q, want %q (\"tallystream setup\" makes such a key)", out.KeySpec, types.KeySpecEccNistEdwards25519)
 	case out.KeyUsage != types.KeyUsageTypeSignVerify:
 		return nil, fmt.Errorf("key usage is %q, want %q", out.KeyUsage, types.KeyUsageTypeSignVerify)
 	case !slices.Contains(out.SigningAlgorithms, types.SigningAlgorithmSpecEd25519Sha512):
