@@ -15,9 +15,7 @@ import (
 
 // The browser's client is tested by node against a real server.
 func TestTheBrowserClientFollowsByTheClientRule(t *testing.T) {
-	t.Parallel()
 	onEngines(t, func(t *testing.T, startTier starter) {
-		t.Parallel()
 		node, err := exec.LookPath("node")
 		if err != nil {
 			t.Skip("there is no node here to run live_test.mjs: ", err)

@@ -114,12 +114,14 @@ func (l *loop) hearFrom(c *conn, b []byte) {
 		}
 		return c.state == open
 	})
-	switch {
-	case c.state == gone:
-	case err != nil:
+	if err != nil {
 		l.end(c, endingOfBytes(err))
-		if c.state == closing {
-			_, _ = c.rare().walk.Take(rest, nil) // without rules there is no error
+	}
+	switch {
+	case c.state == closing:
+		_, _ = c.rare().walk.Take(rest, nil) // without rules there is no error
+		if c.more.walk.Closed() {
+			l.drop(c)
 		}
 	case c.state != open:
 	case in.Waiting():

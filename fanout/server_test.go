@@ -41,8 +41,10 @@ type starter func(t testing.TB, cfg fanout.Config, documents ...schemas.Document
 // onEngines runs a test on each engine of this system.
 func onEngines(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Helper()
+	t.Parallel()
 	for _, e := range engines() {
 		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
 			test(t, func(t testing.TB, cfg fanout.Config, documents ...schemas.DocumentID) *tier {
 				t.Helper()
 				cfg.Engine = e
@@ -442,9 +444,7 @@ func TestEventsCarryTheSameFramesAsTheWebSocket(t *testing.T) {
 }
 
 func TestADrainingServerSaysByeAndWhenToComeBack(t *testing.T) {
-	t.Parallel()
 	onEngines(t, func(t *testing.T, startTier starter) {
-		t.Parallel()
 		x := startTier(t, fanout.Config{})
 		ws := x.dial(t, "?g=contest/c")
 		wantKinds(t, ws, schemas.FrameHello, schemas.FrameSnap)
@@ -601,9 +601,7 @@ func TestASilentViewerIsClosedAsIdle(t *testing.T) {
 }
 
 func TestAViewerThatAnswersPingsStays(t *testing.T) {
-	t.Parallel()
 	onEngines(t, func(t *testing.T, startTier starter) {
-		t.Parallel()
 		// Pings come every second, and each answer puts the idle timeout off.
 		x := startTier(t, fanout.Config{PingEvery: time.Second, Limits: fanout.Limits{IdleTimeout: 1500 * time.Millisecond}})
 		ws := x.dial(t, "?g=contest/c")
@@ -612,9 +610,7 @@ func TestAViewerThatAnswersPingsStays(t *testing.T) {
 }
 
 func TestAConnectionThatFollowsNothingIsClosed(t *testing.T) {
-	t.Parallel()
 	onEngines(t, func(t *testing.T, startTier starter) {
-		t.Parallel()
 		x := startTier(t, fanout.Config{PingEvery: time.Second, Limits: fanout.Limits{IdleTimeout: 1500 * time.Millisecond}})
 		wantClose(t, x.dial(t, ""), fanout.CloseIdle)
 	})

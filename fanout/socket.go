@@ -174,7 +174,6 @@ func (c *socket) end(why ending) {
 func (c *socket) linger() {
 	defer c.Close()
 	if c.broke != nil {
-		c.walk = wire.Walk{}
 		_, _ = c.walk.Take(c.after, nil) // without rules there is no error
 	}
 	b := make([]byte, 1024)

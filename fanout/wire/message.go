@@ -18,7 +18,8 @@ func (in *Input) Waiting() bool { return len(in.bytes) > 0 }
 // until pass returns. pass returns false to end the reading of this client.
 //
 // The error is a *Violation. Rest is then what came from the header of the
-// frame on that breaks the rule.
+// frame on that breaks the rule; without an error, what came after pass
+// returned false.
 func (in *Input) Feed(b []byte, rules *Rules, pass func(frames []byte, op Opcode) bool) (rest []byte, err error) {
 	if in.Waiting() {
 		in.bytes = append(in.bytes, b...)
@@ -44,7 +45,7 @@ func (in *Input) Feed(b []byte, rules *Rules, pass func(frames []byte, op Opcode
 		switch {
 		case h.Opcode.Control():
 			if !pass(b[pos:pos+total], h.Opcode) {
-				return nil, nil
+				return b[pos+total:], nil
 			}
 			copy(b[start+total:], b[start:pos]) // the held frames move up to what follows
 			start += total
@@ -52,7 +53,7 @@ func (in *Input) Feed(b []byte, rules *Rules, pass func(frames []byte, op Opcode
 			in.size += h.Length
 		default:
 			if !pass(b[start:pos+total], h.Opcode) {
-				return nil, nil
+				return b[pos+total:], nil
 			}
 			start, in.size = pos+total, 0
 		}
@@ -91,7 +92,7 @@ func (w *Walk) Closed() bool { return w.done }
 
 // Take goes over b. With rules the error is a *Violation, and n says how
 // many bytes came before the header that breaks a rule, or 0 if that began
-// in an earlier b.
+// in an earlier b: the walk goes on from b[n:] without rules.
 func (w *Walk) Take(b []byte, rules *Rules) (n int, err error) {
 	for pos := 0; pos < len(b) && !w.done; {
 		if w.skip > 0 {
