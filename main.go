@@ -19,14 +19,16 @@ import (
 	"github.com/alecthomas/kong"
 
 	"tallystream/aggregate"
-	"tallystream/aggregate/ledger"
 	"tallystream/fanout"
 	"tallystream/fanout/bus"
 	"tallystream/ingest"
 	"tallystream/publish"
+	"tallystream/publish/log/witness"
+	"tallystream/publish/stores"
 	"tallystream/schemas"
 	"tallystream/schemas/cdf"
 	"tallystream/service"
+	"tallystream/service/cloud"
 	"tallystream/simulator"
 )
 
@@ -47,6 +49,8 @@ type commands struct {
 	Watch  fanout.WatchCommand  `cmd:"" help:"Follow contests live in the terminal." group:"people"`
 	Keys   ingest.KeysCommand   `cmd:"" help:"Make and show keys and rosters." group:"people"`
 
+	Setup   cloud.SetupCommand `cmd:"" help:"Create or check stream, tables, bucket and key on AWS." group:"services"`
+	Witness witness.Command    `cmd:"" help:"Cosign a log's checkpoints after checking that each continues the last." group:"people"`
 	Convert cdf.ConvertCommand `cmd:"" help:"Convert a NIST SP 1500-100 v2 pre-election report to an election definition, or back." group:"people"`
 
 	Version versionCommand `cmd:"" help:"Print the version." group:"people"`
@@ -61,7 +65,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	cmd.BindTo(ctx, (*context.Context)(nil))
-	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenLedger(openLedger), service.Connect(connect), publish.Connect(connectAnnouncer))
+	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), service.Connect(connect), publish.Connect(connectAnnouncer))
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tallystream:", err)
 		os.Exit(exitCode(err))
@@ -79,6 +83,7 @@ func options() []kong.Option {
 			{Key: "rehearse", Title: "Rehearse"},
 			{Key: "services", Title: "Run the services"},
 			{Key: "people", Title: "Send, watch, and keep keys"},
+			{Key: "aws", Title: "AWS"},
 		}),
 	}
 }
@@ -108,10 +113,6 @@ func (versionCommand) Run(*slog.Logger) error {
 	}
 	_, err := fmt.Printf("tallystream %s commit %s %s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
-}
-
-func openLedger(path string, e *schemas.Election) (ingest.Ledger, error) {
-	return ledger.OpenSQLite(path, e, nil) // states need no bytes
 }
 
 func connect(url string, election schemas.ElectionID) (service.Hints, error) {

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tallystream/aggregate/ledger"
@@ -54,6 +55,8 @@ type Ledger interface {
 type Leases interface {
 	// Tick renews, takes and gives up, and returns which of the wanted are held.
 	Tick(ctx context.Context, wanted []string) (held []string, err error)
+	// Report says how far the work on a name is behind, for others to see.
+	Report(name string, behind time.Duration)
 	// Release hands leases over.
 	Release(ctx context.Context, names ...string) error
 }
@@ -111,6 +114,7 @@ type Aggregator struct {
 	book *book
 	// tended wakes Run when a worker has ended.
 	tended chan struct{}
+	taken  atomic.Uint64 // records, by all workers
 
 	mu      sync.Mutex
 	workers map[string]*running // by shard; guarded by mu
@@ -155,9 +159,13 @@ func (a *Aggregator) Ready() error {
 	return nil
 }
 
-// Checkpoint is, for a stream with one order, a position up to which all of it
+// Taken is how many records of the stream this process has passed into the
+// ledger.
+func (a *Aggregator) Taken() uint64 { return a.taken.Load() }
+
+// checkpoint is, for a stream with one order, a position up to which all of it
 // is in the ledger.
-func (a *Aggregator) Checkpoint() (at schemas.Checkpoint) {
+func (a *Aggregator) checkpoint() (at schemas.Checkpoint) {
 	a.each(func(w *Worker) { at = max(at, schemas.Checkpoint(w.checkpoint.Load())) })
 	return at
 }
@@ -234,6 +242,10 @@ func (a *Aggregator) hold(ctx context.Context, shards []stream.Shard) ([]string,
 	if a.cfg.Leases == nil {
 		return wanted, nil
 	}
+	a.each(func(w *Worker) {
+		_, age := w.Behind()
+		a.cfg.Leases.Report(w.shard.ID, age)
+	})
 	return a.cfg.Leases.Tick(ctx, wanted)
 }
 
@@ -271,7 +283,7 @@ func (a *Aggregator) work(ctx context.Context, s stream.Shard) {
 		return
 	}
 	ctx, stop := context.WithCancel(ctx)
-	w := &running{Worker: newWorker(&a.cfg, a.book, s), stop: stop, done: make(chan struct{})}
+	w := &running{Worker: newWorker(&a.cfg, a.book, s, &a.taken), stop: stop, done: make(chan struct{})}
 	a.workers[s.ID] = w
 	go func() {
 		defer func() {
@@ -316,9 +328,10 @@ func positions(heads []ledger.Head) []stream.Position {
 	return at
 }
 
-// behind is how much of the shards that this process holds is not in the ledger
-// yet, and for how long.
-func (a *Aggregator) behind() (records uint64, age time.Duration) {
+// Behind is how many records of the shards that this process holds are not in
+// the ledger yet, where that is known, and for how long, as of the workers' last
+// looks.
+func (a *Aggregator) Behind() (records uint64, age time.Duration) {
 	a.each(func(w *Worker) {
 		n, d := w.Behind()
 		records, age = records+n, max(age, d)

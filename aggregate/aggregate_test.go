@@ -67,7 +67,7 @@ func TestFaultsOfTheStoresChangeNothing(t *testing.T) {
 				if faults == 0 {
 					t.Error("no fault happened")
 				}
-				if got := a.Checkpoint(); got != source.Last() {
+				if got := a.checkpoint(); got != source.Last() {
 					t.Errorf("checkpoint %d, want %d", got, source.Last())
 				}
 				if err := a.Ready(); err != nil {
@@ -107,7 +107,7 @@ func TestRivalsNeverCountTwice(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if slices.ContainsFunc(rivals, func(a *Aggregator) bool { return a.Checkpoint() == source.Last() }) {
+		if slices.ContainsFunc(rivals, func(a *Aggregator) bool { return a.checkpoint() == source.Last() }) {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -133,7 +133,7 @@ func TestStoppingCommitsWhatIsAtHand(t *testing.T) {
 		source.append(e, second)
 		synctest.Wait()
 		time.Sleep(time.Minute)
-		if got := a.Checkpoint(); got != 1 {
+		if got := a.checkpoint(); got != 1 {
 			t.Errorf("checkpoint %d before the gap is over, want 1", got)
 		}
 		stop()
@@ -242,8 +242,8 @@ func TestARestartReadsLittleAgain(t *testing.T) {
 		}
 		source.append(e, many...)
 		time.Sleep(time.Minute)
-		if a.Checkpoint() != 3*carry {
-			t.Fatalf("checkpoint %d", a.Checkpoint())
+		if a.checkpoint() != 3*carry {
+			t.Fatalf("checkpoint %d", a.checkpoint())
 		}
 		heads, err := l.Heads(t.Context())
 		if err != nil {
@@ -284,8 +284,8 @@ func TestAStartFromAQuietHeadPassesTheOthers(t *testing.T) {
 		source.append(e, records...)
 		a, stop := start(t, Config{Election: e, Source: oneShard(e, source), Ledger: l, Full: 10})
 		time.Sleep(time.Minute)
-		if a.Checkpoint() != 60 {
-			t.Fatalf("checkpoint %d, want 60", a.Checkpoint())
+		if a.checkpoint() != 60 {
+			t.Fatalf("checkpoint %d, want 60", a.checkpoint())
 		}
 		l.fault = func(o string) error { return errFault } // no clean stop
 		stop()
@@ -296,8 +296,8 @@ func TestAStartFromAQuietHeadPassesTheOthers(t *testing.T) {
 		records = append(records, send(e, 2, 1, votes(e, 2, 10, 0), false).record) // partition 1
 		source.append(e, records[60])
 		time.Sleep(time.Minute)
-		if a.Checkpoint() != 61 || a.Ready() != nil {
-			t.Errorf("checkpoint %d, ready %v; want 61 and ready", a.Checkpoint(), a.Ready())
+		if a.checkpoint() != 61 || a.Ready() != nil {
+			t.Errorf("checkpoint %d, ready %v; want 61 and ready", a.checkpoint(), a.Ready())
 		}
 		if n := metric(t, registry, "records_total counted"); n != 1 {
 			t.Errorf("%v counted, want the new one alone", n)
@@ -345,11 +345,11 @@ func TestRetriesSlowDownAndReadinessTellsWhy(t *testing.T) {
 		if err := a.Ready(); !errors.Is(err, errFault) {
 			t.Errorf("ready says %v, want the fault", err)
 		}
-		if records, age := a.behind(); age < 59*time.Second || records != 1 {
+		if records, age := a.Behind(); age < 59*time.Second || records != 1 {
 			t.Errorf("%d records behind for %v; want 1 for about a minute", records, age)
 		}
 		time.Sleep(2 * maxBackoff)
-		if records, age := a.behind(); a.Ready() != nil || age != 0 || records != 0 {
+		if records, age := a.Behind(); a.Ready() != nil || age != 0 || records != 0 {
 			t.Errorf("after the repair: ready %v, %d records behind for %v", a.Ready(), records, age)
 		}
 	})

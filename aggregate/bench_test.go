@@ -101,7 +101,7 @@ func benchmarkAggregate(b *testing.B, e *schemas.Election, s *memoryStream, full
 	a, stop := start(b, Config{
 		Election: e, Source: oneShard(e, s), Ledger: l, Full: full, Metrics: NewMetrics(prometheus.NewRegistry()),
 		OnCommit: func() {
-			if a.Checkpoint() == s.Last() {
+			if a.checkpoint() == s.Last() {
 				finish()
 			}
 		},

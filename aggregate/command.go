@@ -4,12 +4,24 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
-	"tallystream/aggregate/ledger"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tallystream/ingest/stream"
 	"tallystream/service"
 )
+
+// Stores are what the command needs of where things are kept.
+type Stores struct {
+	Source stream.Source
+	Wake   func() // makes readers look again
+	Ledger Ledger
+	Leases Leases // nil: this process works on all shards
+	Close  func() error
+}
+
+// OpenStores opens them; main.go binds it to publish/stores, which lies above.
+type OpenStores func(ctx context.Context, o service.Options, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (*Stores, error)
 
 // Command is `tallystream aggregate`.
 type Command struct {
@@ -18,9 +30,8 @@ type Command struct {
 
 // Run folds the stream into the ledger until ctx ends, then commits what is at
 // hand.
-func (c *Command) Run(ctx context.Context, log *slog.Logger, connect service.Connect) (err error) {
-	data := service.Data{Dir: c.Data}
-	opened, err := data.Open()
+func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, connect service.Connect) (err error) {
+	opened, err := service.Data{Dir: c.Data}.Open()
 	if err != nil {
 		return err
 	}
@@ -30,24 +41,16 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect service.Con
 	}
 	defer func() { err = errors.Join(err, hints.Close()) }()
 	g, ctx := service.NewGroup(ctx)
-	records, err := stream.OpenSQLiteReader(stream.Config{
-		Path: data.StreamPath(), Metrics: stream.NewMetrics(g.Status.Registry), Logger: log,
-	})
+	stores, err := open(ctx, c.Options, opened, g.Status.Registry, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, records.Close()) }()
-	if err := hints.OnHint(service.StreamTopic, records.Wake); err != nil {
+	defer func() { err = errors.Join(err, stores.Close()) }()
+	if err := hints.OnHint(service.StreamTopic, stores.Wake); err != nil {
 		return err
 	}
-	entries, err := ledger.OpenSQLite(data.LedgerPath(), opened.Election, records)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, entries.Close()) }()
 	a, err := New(Config{
-		Election: opened.Election, Ledger: entries,
-		Source: stream.OneShard(records, opened.Election.Definition.Partitions, time.Now),
+		Election: opened.Election, Source: stores.Source, Ledger: stores.Ledger, Leases: stores.Leases,
 		OnCommit: func() {
 			if err := hints.Hint(service.LedgerTopic); err != nil {
 				log.DebugContext(ctx, "hint not sent", "topic", service.LedgerTopic, "err", err)
@@ -63,6 +66,6 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect service.Con
 		return err
 	}
 	g.Go(func() error { return a.Run(ctx) })
-	log.InfoContext(ctx, "aggregating", "election", opened.Election.Definition.Election)
+	log.InfoContext(ctx, "aggregating", "election", opened.Election.Definition.Election, "stores", c.Stores)
 	return g.Wait()
 }

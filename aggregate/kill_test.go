@@ -38,7 +38,7 @@ func aggregateUntilKilled(dir string) error {
 	a, err = New(Config{
 		Election: e, Source: oneShard(e, source), Ledger: l, Metrics: NewMetrics(prometheus.NewRegistry()), Logger: silent(),
 		Gap: time.Millisecond, Full: 7,
-		OnCommit: func() { fmt.Println(uint64(a.Checkpoint())) },
+		OnCommit: func() { fmt.Println(uint64(a.checkpoint())) },
 	})
 	if err != nil {
 		return err

@@ -66,11 +66,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		})
 	}
 	m.lagRecords = gauge("lag_records", "Records in the stream that are known not to be in the ledger yet.", func(a *Aggregator) float64 {
-		records, _ := a.behind()
+		records, _ := a.Behind()
 		return float64(records)
 	})
 	m.lagSeconds = gauge("lag_seconds", "Age of the oldest record that is not in the ledger yet, since it was first seen in the stream.", func(a *Aggregator) float64 {
-		_, age := a.behind()
+		_, age := a.Behind()
 		return age.Seconds()
 	})
 	for o, name := range outcomeNames {

@@ -35,6 +35,7 @@ type Worker struct {
 	cfg   *Config
 	shard stream.Shard
 	room  ledger.Room
+	taken *atomic.Uint64 // records that are in the ledger, counted over all workers
 
 	checkpoint atomic.Uint64 // highest position that is in the ledger
 	failure    atomic.Pointer[error]
@@ -58,11 +59,11 @@ func NewWorker(cfg Config, s stream.Shard) (*Worker, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	return newWorker(&cfg, newBook(cfg.Election), s), nil
+	return newWorker(&cfg, newBook(cfg.Election), s, new(atomic.Uint64)), nil
 }
 
-func newWorker(cfg *Config, b *book, s stream.Shard) *Worker {
-	w := &Worker{cfg: cfg, shard: s, room: cfg.Ledger.Room()}
+func newWorker(cfg *Config, b *book, s stream.Shard, taken *atomic.Uint64) *Worker {
+	w := &Worker{cfg: cfg, shard: s, room: cfg.Ledger.Room(), taken: taken}
 	w.memory = &memory{election: cfg.Election, book: b, history: cfg.Ledger, metrics: cfg.Metrics, onPoison: w.onPoison}
 	w.failure.Store(&errNotLoaded)
 	return w
@@ -335,6 +336,7 @@ func (w *Worker) commit(ctx context.Context, all bool) error {
 		w.carried = 0
 	}
 	w.cfg.Metrics.passed(&w.tally)
+	w.taken.Add(uint64(w.tally.records))
 	w.tally = batchTally{}
 	w.failure.Store(nil)
 	w.reached()

@@ -14,9 +14,8 @@ const gateTick = 5 * time.Millisecond
 // an ingest that outruns aggregation starves it, and then every receipt and
 // every viewer is late (a bare run of the night had a p99 of 17 s that way).
 type gate struct {
-	behind func() uint64
-	most   uint64
-	wait   time.Duration
+	behind func() Lag
+	limits Limits
 
 	mu     sync.Mutex
 	closed *closure // nil while the gate is open. Guarded by mu
@@ -29,19 +28,19 @@ type closure struct {
 	waiting int           // guarded by gate.mu
 }
 
-func newGate(l Limits, behind func() uint64) *gate {
-	return &gate{behind: behind, most: l.MaxBehind, wait: l.Wait}
-}
+func newGate(l Limits, behind func() Lag) *gate { return &gate{behind: behind, limits: l} }
+
+func (g *gate) isOpen() bool { return g.behind().within(&g.limits) }
 
 // pass returns true at once if the gate is open, else as soon as it opens, and
 // false if that takes too long or ctx ends.
 func (g *gate) pass(ctx context.Context) bool {
-	if g.behind() <= g.most {
+	if g.isOpen() {
 		return true
 	}
 	c := g.join()
 	defer g.leave(c)
-	timer := time.NewTimer(g.wait)
+	timer := time.NewTimer(g.limits.Wait)
 	defer timer.Stop()
 	select {
 	case <-c.opened:
@@ -91,7 +90,7 @@ func (g *gate) watch(c *closure) {
 			return
 		case <-ticker.C:
 		}
-		if g.behind() <= g.most {
+		if g.isOpen() {
 			g.mu.Lock()
 			g.end(c)
 			g.mu.Unlock()

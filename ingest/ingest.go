@@ -47,10 +47,9 @@ type Config struct {
 	// full for the moment: 503 busy. Any other error is 503 unavailable.
 	// Default: none does.
 	Busy func(error) bool
-	// Behind returns how many records the stream holds that the ledger does
-	// not yet. It is asked for every submission: an atomic load, not a query.
-	// Default: always 0.
-	Behind  func() uint64
+	// Behind returns how far the ledger is behind the stream. It is asked for
+	// every submission: an atomic load, not a query. Default: never.
+	Behind  func() Lag
 	Limits  Limits // zero fields take their defaults
 	Metrics *Metrics
 	Logger  *slog.Logger     // default: discards
@@ -79,7 +78,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Busy = func(error) bool { return false }
 	}
 	if cfg.Behind == nil {
-		cfg.Behind = func() uint64 { return 0 }
+		cfg.Behind = func() Lag { return Lag{} }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -108,8 +107,9 @@ func (s *Server) Ready() error {
 	if s.draining.Load() {
 		return errors.New("ingest: draining")
 	}
-	if n := s.cfg.Behind(); n > s.cfg.Limits.MaxBehind {
-		return fmt.Errorf("ingest: the ledger is %d records behind the stream, more than %d", n, s.cfg.Limits.MaxBehind)
+	if lag := s.cfg.Behind(); !lag.within(&s.cfg.Limits) {
+		return fmt.Errorf("ingest: the ledger is %d records or %s behind the stream, more than %d or %s",
+			lag.Records, lag.Age.Round(time.Second), s.cfg.Limits.MaxBehind, s.cfg.Limits.MaxAge)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ const (
 	DefaultFailureRate      = 1
 	DefaultFailureBurst     = 100
 	DefaultMaxBehind        = 20_000
+	DefaultMaxAge           = time.Minute
 	DefaultWait             = 2 * time.Second
 	DefaultReadTimeout      = 10 * time.Second
 	DefaultWriteTimeout     = 30 * time.Second
@@ -48,7 +49,9 @@ type Limits struct {
 	// MaxBehind is how many records the stream may be ahead of the ledger.
 	// Above it submissions wait up to Wait, then get 503.
 	MaxBehind uint64
-	Wait      time.Duration
+	// MaxAge is for how long a record may wait for the ledger.
+	MaxAge time.Duration
+	Wait   time.Duration
 	// ReadTimeout is for a whole request, from its first byte to its last: a
 	// slow-loris client costs a connection that long and no longer.
 	ReadTimeout  time.Duration
@@ -66,6 +69,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.FailureRate, DefaultFailureRate)
 	setDefault(&l.FailureBurst, DefaultFailureBurst)
 	setDefault(&l.MaxBehind, DefaultMaxBehind)
+	setDefault(&l.MaxAge, DefaultMaxAge)
 	setDefault(&l.Wait, DefaultWait)
 	setDefault(&l.ReadTimeout, DefaultReadTimeout)
 	setDefault(&l.WriteTimeout, DefaultWriteTimeout)

@@ -58,7 +58,7 @@ func TestSubmissionsWaitForTheLedgerAndThenPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var behind atomic.Uint64
 		behind.Store(11)
-		pass := ingest.PassGate(ingest.Limits{MaxBehind: 10, Wait: 2 * time.Second}, behind.Load)
+		pass := ingest.PassGate(ingest.Limits{MaxBehind: 10, MaxAge: time.Minute, Wait: 2 * time.Second}, func() ingest.Lag { return ingest.Lag{Records: behind.Load()} })
 		var passed atomic.Int64
 		var all sync.WaitGroup
 		started := time.Now()
@@ -83,7 +83,7 @@ func TestSubmissionsWaitForTheLedgerAndThenPass(t *testing.T) {
 
 func TestSubmissionsDoNotWaitForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pass := ingest.PassGate(ingest.Limits{MaxBehind: 10, Wait: 2 * time.Second}, func() uint64 { return 11 })
+		pass := ingest.PassGate(ingest.Limits{MaxBehind: 10, MaxAge: time.Minute, Wait: 2 * time.Second}, func() ingest.Lag { return ingest.Lag{Age: 61 * time.Second} })
 		started := time.Now()
 		if pass(t.Context()) {
 			t.Error("passed a closed gate")
@@ -101,7 +101,9 @@ func TestSubmissionsDoNotWaitForever(t *testing.T) {
 
 func TestBehindIsBusyNotAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(c *ingest.Config) { c.Behind = func() uint64 { return ingest.DefaultMaxBehind + 1 } })
+		b := newBench(t, func(c *ingest.Config) {
+			c.Behind = func() ingest.Lag { return ingest.Lag{Records: ingest.DefaultMaxBehind + 1} }
+		})
 		b.stream.forbid = true
 		w := b.post(b.seal(t, 1, b.body(t, 1), "official-leon"))
 		problem(t, w, schemas.ProblemBusy)

@@ -18,7 +18,7 @@ type Metrics struct {
 	inFlight, connections               prometheus.Gauge
 	turnedAway                          prometheus.Counter
 
-	behind  atomic.Pointer[func() uint64]
+	behind  atomic.Pointer[func() Lag]
 	samples atomic.Uint64
 }
 
@@ -77,11 +77,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) watch(behind func() uint64) { m.behind.Store(&behind) }
+func (m *Metrics) watch(behind func() Lag) { m.behind.Store(&behind) }
 
 func (m *Metrics) readBehind() float64 {
 	if f := m.behind.Load(); f != nil {
-		return float64((*f)())
+		return float64((*f)().Records)
 	}
 	return 0
 }

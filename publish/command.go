@@ -6,12 +6,11 @@ import (
 	"log/slog"
 	"time"
 
-	"tallystream/aggregate/ledger"
-	"tallystream/ingest/stream"
-	"tallystream/publish/bucket"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
+
 	"tallystream/schemas"
 	"tallystream/service"
-	"tallystream/service/register"
 )
 
 // Link is the bus as a publisher uses it.
@@ -23,10 +22,32 @@ type Link interface {
 // Connect reaches the bus; main.go binds it to fanout/bus.
 type Connect func(url string, election schemas.ElectionID) (Link, error)
 
+// Stores are what the command needs of where things are kept.
+type Stores struct {
+	Ledger   Ledger
+	Register Register
+	Bucket   Bucket
+	// Signer signs snapshots; Verifier is its verifier key.
+	Signer   note.Signer
+	Verifier string
+	Leases   Leases // nil: a later process takes over from the one before
+	Close    func() error
+}
+
+// Leases choose which of several processes publishes. They do not guard what is
+// written: the mark does.
+type Leases interface {
+	Tick(ctx context.Context, wanted []string) (held []string, err error)
+	Release(ctx context.Context, names ...string) error
+}
+
+// OpenStores opens them; main.go binds it to publish/stores, which lies beside.
+type OpenStores func(ctx context.Context, o service.Options, bucket string, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (*Stores, error)
+
 // Command is `tallystream publish`.
 type Command struct {
 	service.Options
-	Bucket      string        `help:"Directory that is published." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
+	Bucket      string        `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
 	ExportEvery time.Duration `help:"Least time between two CSV files of a county; 0 writes them at the close only." default:"60s"`
 	ExportRate  float64       `help:"Bytes of CSV a second that are written on average during the night." default:"131072"`
 	Heartbeat   time.Duration `help:"Longest time without a new snapshot." default:"60s"`
@@ -36,13 +57,8 @@ type Command struct {
 }
 
 // Run publishes until ctx ends, and then once more, with everything in it.
-func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (err error) {
-	data := service.Data{Dir: c.Data}
-	opened, err := data.Open()
-	if err != nil {
-		return err
-	}
-	signer, verifier, err := data.Signer("publish")
+func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, connect Connect) (err error) {
+	opened, err := service.Data{Dir: c.Data}.Open()
 	if err != nil {
 		return err
 	}
@@ -52,65 +68,20 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, connect Connect) (e
 	}
 	defer func() { err = errors.Join(err, link.Close()) }()
 	g, ctx := service.NewGroup(ctx)
-	records, err := stream.OpenSQLiteReader(stream.Config{
-		Path: data.StreamPath(), Metrics: stream.NewMetrics(g.Status.Registry), Logger: log,
-	})
+	stores, err := open(ctx, c.Options, c.Bucket, opened, g.Status.Registry, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, records.Close()) }()
-	entries, err := ledger.OpenSQLite(data.LedgerPath(), opened.Election, records)
-	if err != nil {
+	defer func() { err = errors.Join(err, stores.Close()) }()
+	p := &post{command: c, opened: opened, stores: stores, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
+	if err := link.OnHint(service.LedgerTopic, p.hint); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, entries.Close()) }()
-	control, err := register.OpenSQLite(data.ControlPath())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, control.Close()) }()
-	directory, err := bucket.OpenDirectory(c.Bucket, bucket.WithMetrics(bucket.NewMetrics(g.Status.Registry)))
-	if err != nil {
-		return err
-	}
-	wake := make(chan struct{}, 1)
-	if err := link.OnHint(service.LedgerTopic, func() {
-		select {
-		case wake <- struct{}{}:
-		default: // a hint waits already
-		}
-	}); err != nil {
-		return err
-	}
-	s, err := New(Config{
-		Election: opened.Election, Definition: opened.Definition, Roster: opened.Roster,
-		Ledger: entries, Register: control, Bucket: directory, Announcer: link,
-		Signer: signer, VerifierKey: verifier, Wake: wake,
-		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
-		Test: c.Test, UnitReports: c.UnitReports,
-		Metrics: NewMetrics(g.Status.Registry), Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	g.Status.Ready("publish", s.Ready)
+	g.Status.Ready("publish", p.Ready)
 	if err := g.ServeStatus(ctx, c.Status, log); err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "publishing", "election", opened.Election.Definition.Election, "bucket", c.Bucket)
-	// The sequencer outlives the signal by one last snapshot.
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	g.Go(func() error {
-		<-ctx.Done()
-		defer stop()
-		last, cancel := context.WithTimeout(running, closeTimeout)
-		defer cancel()
-		return s.Finish(last)
-	})
-	g.Go(func() error { return s.Run(running) })
+	log.InfoContext(ctx, "publishing", "election", opened.Election.Definition.Election, "stores", c.Stores)
+	g.Go(func() error { return p.run(ctx) })
 	return g.Wait()
 }
-
-// closeTimeout bounds the last snapshot, with all its CSV files.
-const closeTimeout = 5 * time.Minute

@@ -8,14 +8,24 @@ import (
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
+
+	"tallystream/service/cloud"
 )
 
-// Options are the flags of every service that runs as a process of its own on
-// the embedded engines.
+// Where an election's stores are.
+const (
+	Embedded = "embedded" // files of this machine
+	AWS      = "aws"      // Kinesis, DynamoDB, S3 and KMS
+)
+
+// Options are the flags of every service that runs as a process of its own.
 type Options struct {
-	Data   string `help:"Private directory with definition.json, roster.json, keys, stream and ledger." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
+	Data   string `help:"Private directory with definition.json, roster.json and keys; embedded, also with stream and ledger." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
 	Bus    string `help:"NATS of the fanout service, for wake-ups and deltas." default:"nats://127.0.0.1:4250" env:"TALLYSTREAM_BUS"`
 	Status string `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
+
+	Stores string        `help:"Where stream, ledger and bucket are: embedded (files of this machine) or aws." enum:"embedded,aws" default:"embedded" env:"TALLYSTREAM_STORES"`
+	Cloud  cloud.Options `embed:""`
 }
 
 // Group runs the parts of a process until one fails or ctx ends.

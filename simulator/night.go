@@ -10,18 +10,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tallystream/aggregate"
-	"tallystream/aggregate/ledger"
 	"tallystream/fanout"
 	"tallystream/fanout/bus"
 	"tallystream/ingest"
-	"tallystream/ingest/stream"
 	"tallystream/publish"
-	"tallystream/publish/bucket"
+	"tallystream/publish/stores"
 	"tallystream/service"
-	"tallystream/service/register"
 )
 
-// Night is the whole pipeline in one process on the embedded engines: the same
+// Night is the whole pipeline in one process: the same
 // parts that run as services of their own, joined by calls where those have
 // hints over NATS between them.
 type Night struct {
@@ -29,12 +26,14 @@ type Night struct {
 	Bucket string // directory
 	opened *service.Opened
 
-	stream    *stream.SQLite
-	ledger    *ledger.SQLite
-	control   *register.SQLite
+	stores       *stores.Stores
+	forIngest    *ingest.Stores
+	forAggregate *aggregate.Stores
+	forPublish   *publish.Stores
+	bucket       stores.Bucket
+
 	aggregate *aggregate.Aggregator
 	sequencer *publish.Sequencer
-	directory *bucket.Directory
 	busServer *bus.Server
 	bus       *bus.Bus
 	live      *fanout.Server
@@ -55,7 +54,8 @@ type Night struct {
 type NightOptions struct {
 	Data   service.Data
 	Bucket string
-	Listen string // address of the pages; ingest takes a free port of the same host
+	Stores service.Options // where stream, ledger and bucket are; its Data is not used
+	Listen string          // address of the pages; ingest takes a free port of the same host
 	Logger *slog.Logger
 }
 
@@ -71,7 +71,7 @@ func StartNight(ctx context.Context, o NightOptions) (_ *Night, err error) {
 	if n.opened, err = o.Data.Open(); err != nil {
 		return nil, err
 	}
-	if err := n.openStores(o.Logger); err != nil {
+	if err := n.openStores(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := n.build(ctx, o.Logger); err != nil {
@@ -84,29 +84,31 @@ func StartNight(ctx context.Context, o NightOptions) (_ *Night, err error) {
 	return n, nil
 }
 
-func (n *Night) openStores(log *slog.Logger) (err error) {
-	if n.stream, err = stream.OpenSQLite(stream.Config{
-		Path: n.Data.StreamPath(), Metrics: stream.NewMetrics(n.status.Registry), Logger: log,
-	}); err != nil {
+// openStores opens everything, in this one process.
+func (n *Night) openStores(ctx context.Context, o NightOptions) (err error) {
+	options := o.Stores
+	options.Data = o.Data.Dir
+	n.stores, err = stores.Open(ctx, stores.Config{
+		Options: options, Bucket: o.Bucket, Opened: n.opened, ReadsToo: true, Registry: n.status.Registry, Logger: o.Logger,
+	})
+	if err != nil {
 		return err
 	}
-	if n.ledger, err = ledger.OpenSQLite(n.Data.LedgerPath(), n.opened.Election, n.stream); err != nil {
+	if n.forIngest, err = n.stores.Ingest(ctx, func() {}); err != nil {
 		return err
 	}
-	if n.control, err = register.OpenSQLite(n.Data.ControlPath()); err != nil {
+	if n.forAggregate, err = n.stores.Aggregate(ctx); err != nil {
 		return err
 	}
-	if n.directory, err = bucket.OpenDirectory(n.Bucket, bucket.WithMetrics(bucket.NewMetrics(n.status.Registry))); err != nil {
+	if n.forPublish, err = n.stores.Publish(ctx); err != nil {
 		return err
 	}
-	return nil
+	n.bucket, err = n.stores.Bucket(ctx)
+	return err
 }
 
-// behind is how many durable records the ledger does not have yet.
-func (n *Night) behind() uint64 {
-	last, folded := n.stream.Last(), n.aggregate.Checkpoint()
-	if folded >= last {
-		return 0
-	}
-	return uint64(last - folded)
+// behind is how far the ledger is behind the stream.
+func (n *Night) behind() ingest.Lag {
+	records, age := n.aggregate.Behind()
+	return ingest.Lag{Records: records, Age: age}
 }

@@ -28,7 +28,7 @@ func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
 	e, registry := n.opened.Election, n.status.Registry
 	wake := make(chan struct{}, 1)
 	if n.aggregate, err = aggregate.New(aggregate.Config{
-		Election: e, Source: stream.OneShard(n.stream, e.Definition.Partitions, time.Now), Ledger: n.ledger, Metrics: aggregate.NewMetrics(registry), Logger: log,
+		Election: e, Source: n.forAggregate.Source, Ledger: n.forAggregate.Ledger, Leases: n.forAggregate.Leases, Metrics: aggregate.NewMetrics(registry), Logger: log,
 		OnCommit: func() {
 			select {
 			case wake <- struct{}{}:
@@ -48,7 +48,7 @@ func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
 	if n.bus, err = bus.Connect(bus.Options{Server: n.busServer, Election: e.Definition.Election, Name: "night", Metrics: metrics, Logger: log}); err != nil {
 		return err
 	}
-	if n.live, err = fanout.New(fanout.Config{Bucket: n.directory, Metrics: fanout.NewMetrics(registry), Logger: log}); err != nil {
+	if n.live, err = fanout.New(fanout.Config{Bucket: n.bucket, Metrics: fanout.NewMetrics(registry), Logger: log}); err != nil {
 		return err
 	}
 	if err := n.bus.Receive(n.live); err != nil {
@@ -67,7 +67,7 @@ func (n *Night) buildIngest(log *slog.Logger) error {
 	}
 	n.ingest, err = ingest.New(ingest.Config{
 		Election: n.opened.Election, Keyring: n.opened.Keyring, Signer: signer, Verifier: verifier,
-		Stream: n.stream, States: n.ledger, Behind: n.behind,
+		Stream: n.forIngest.Stream, States: n.forIngest.States, Behind: n.behind,
 		Busy: func(err error) bool { return errors.Is(err, stream.ErrBusy) },
 		// One address plays every official of the country, and its share of attackers.
 		Limits:  ingest.Limits{KeyRate: -1, FailureRate: -1, AddressConns: -1},
@@ -76,18 +76,15 @@ func (n *Night) buildIngest(log *slog.Logger) error {
 	return err
 }
 
-func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) error {
-	signer, verifier, err := n.Data.Signer("publish")
-	if err != nil {
-		return err
-	}
-	if n.snapshots, err = note.NewVerifier(verifier); err != nil {
+func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) (err error) {
+	p := n.forPublish
+	if n.snapshots, err = note.NewVerifier(p.Verifier); err != nil {
 		return fmt.Errorf("verifier key of publish: %w", err)
 	}
 	n.sequencer, err = publish.New(publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
-		Ledger: n.ledger, Register: n.control, Bucket: n.directory, Announcer: n.bus,
-		Signer: signer, VerifierKey: verifier, Wake: wake, Test: "rehearsal",
+		Ledger: p.Ledger, Register: p.Register, Bucket: p.Bucket, Announcer: n.bus,
+		Signer: p.Signer, VerifierKey: p.Verifier, Wake: wake, Test: "rehearsal",
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	})
 	return err
@@ -137,7 +134,7 @@ func (n *Night) publicMux() http.Handler {
 	mux := http.NewServeMux()
 	n.status.Register(mux)
 	n.live.Register(mux)
-	mux.Handle("/", n.directory.Handler())
+	mux.Handle("/", n.bucket.Handler())
 	return mux
 }
 
@@ -153,7 +150,7 @@ func (n *Night) IngestURL() string { return "http://" + n.IngestAddr() }
 func (n *Night) PublicURL() string { return "http://" + n.publicAt.Addr().String() }
 
 // Objects reads the bucket.
-func (n *Night) Objects() objects { return n.directory }
+func (n *Night) Objects() objects { return n.bucket }
 
 // Receipts and Snapshots verify what the services sign.
 func (n *Night) Receipts() note.Verifier { return n.receipts }
@@ -163,12 +160,12 @@ func (n *Night) Snapshots() note.Verifier { return n.snapshots }
 
 // Progress is how far the ledger is.
 func (n *Night) Progress() (inLedger, behind uint64, ok bool) {
-	return uint64(n.aggregate.Checkpoint()), n.behind(), true
+	return n.aggregate.Taken(), n.behind().Records, true
 }
 
 // Holds counts the ledger's holds by reason.
 func (n *Night) Holds(ctx context.Context) (_ map[schemas.HoldCode]int, err error) {
-	v, err := n.ledger.View(ctx)
+	v, err := n.forPublish.Ledger.View(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("counting holds: %w", err)
 	}
@@ -217,14 +214,8 @@ func (n *Night) closeStores() error {
 	if n.busServer != nil {
 		errs = append(errs, n.busServer.Close())
 	}
-	if n.control != nil {
-		errs = append(errs, n.control.Close())
-	}
-	if n.ledger != nil {
-		errs = append(errs, n.ledger.Close())
-	}
-	if n.stream != nil {
-		errs = append(errs, n.stream.Close())
+	if n.stores != nil {
+		errs = append(errs, n.stores.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,114 @@
+package stores
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tallystream/aggregate"
+	"tallystream/ingest"
+	"tallystream/publish"
+	"tallystream/service"
+)
+
+// ForIngest opens what ingest needs. It is an ingest.OpenStores.
+func ForIngest(ctx context.Context, o service.Options, opened *service.Opened, onCommit func(), registry prometheus.Registerer, log *slog.Logger) (_ *ingest.Stores, err error) {
+	s, err := Open(ctx, Config{Options: o, Opened: opened, Registry: registry, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = closeOn(err, s) }()
+	return s.Ingest(ctx, onCommit)
+}
+
+// Ingest opens what ingest needs.
+func (s *Stores) Ingest(ctx context.Context, onCommit func()) (*ingest.Stores, error) {
+	stream, err := s.engine.writer(ctx, onCommit)
+	if err != nil {
+		return nil, err
+	}
+	states, err := s.Ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lag, err := s.engine.lag(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &ingest.Stores{Stream: stream, States: states, Lag: lag, Close: s.Close}, nil
+}
+
+// ForAggregate opens what aggregate needs. It is an aggregate.OpenStores.
+func ForAggregate(ctx context.Context, o service.Options, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (_ *aggregate.Stores, err error) {
+	s, err := Open(ctx, Config{Options: o, Opened: opened, Registry: registry, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = closeOn(err, s) }()
+	return s.Aggregate(ctx)
+}
+
+// Aggregate opens what aggregate needs.
+func (s *Stores) Aggregate(ctx context.Context) (*aggregate.Stores, error) {
+	source, wake, err := s.engine.source(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := s.Ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &aggregate.Stores{Source: source, Wake: wake, Ledger: ledger, Close: s.Close}
+	leases, err := s.engine.leases(ctx, shardLeases)
+	if leases != nil {
+		out.Leases = leases
+	}
+	return out, err
+}
+
+// closeOn closes s if opening failed.
+func closeOn(err error, s *Stores) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, s.Close())
+}
+
+// ForPublish opens what publish needs; bucket is the directory that embedded
+// stores publish to. It is a publish.OpenStores.
+func ForPublish(ctx context.Context, o service.Options, bucket string, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (_ *publish.Stores, err error) {
+	s, err := Open(ctx, Config{Options: o, Bucket: bucket, Opened: opened, Registry: registry, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = closeOn(err, s) }()
+	return s.Publish(ctx)
+}
+
+// Publish opens what publish needs.
+func (s *Stores) Publish(ctx context.Context) (*publish.Stores, error) {
+	out := &publish.Stores{Close: s.Close}
+	ledger, err := s.Ledger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	register, err := s.Register(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := s.Bucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.Ledger, out.Register, out.Bucket = ledger, register, bucket
+	if out.Signer, out.Verifier, err = s.engine.signer(ctx); err != nil {
+		return nil, err
+	}
+	leases, err := s.engine.leases(ctx, publishLeases)
+	if leases != nil {
+		out.Leases = leases
+	}
+	return out, err
+}
