@@ -37,8 +37,7 @@ func (s *Service) Merge(id, adjacent string) error {
 		return fmt.Errorf("merging: no shards %s and %s", id, adjacent)
 	case a.info.Closed || b.info.Closed:
 		return fmt.Errorf("merging: %s or %s is closed", id, adjacent)
-	case after(a.info.Range.Last) != b.info.Range.First && after(b.info.Range.Last) != a.info.Range.First,
-		id == adjacent:
+	case !touch(a.info.Range, b.info.Range) && !touch(b.info.Range, a.info.Range):
 		return fmt.Errorf("merging: %s and %s are not neighbours", id, adjacent)
 	}
 	whole := kinesis.Range{First: a.info.Range.First, Last: b.info.Range.Last}
@@ -50,6 +49,11 @@ func (s *Service) Merge(id, adjacent string) error {
 	s.add(kinesis.ShardInfo{Parent: id, Adjacent: adjacent, Range: whole})
 	s.broadcast()
 	return nil
+}
+
+// touch says that y begins where x ends. The space is no ring.
+func touch(x, y kinesis.Range) bool {
+	return x.Last.Compare(y.First) < 0 && after(x.Last) == y.First
 }
 
 func (s *Service) close(sh *shard) {
