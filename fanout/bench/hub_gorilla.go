@@ -51,13 +51,15 @@ func (h *gorilla) live(w http.ResponseWriter, r *http.Request) {
 	}
 	v := &gorillaViewer{conn: conn, send: make(chan *websocket.PreparedMessage, queue), gone: make(chan struct{})}
 	h.mu.Lock()
-	for _, frame := range h.press.welcome() {
+	welcome := h.press.welcome()
+	h.all[v] = struct{}{}
+	h.mu.Unlock()
+	// The writer begins after these; deltas wait in its queue.
+	for _, frame := range welcome {
 		if conn.WriteMessage(websocket.TextMessage, frame) != nil {
 			break // the reader will notice
 		}
 	}
-	h.all[v] = struct{}{}
-	h.mu.Unlock()
 	go v.write()
 	for {
 		if _, _, err := conn.NextReader(); err != nil {

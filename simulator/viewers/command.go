@@ -26,7 +26,7 @@ type ViewersCommand struct {
 	Document []string `help:"Follow these instead of all that the newest snapshot names." placeholder:"NAME"`
 	Follow   int      `help:"Documents that each viewer follows, of these in turn." default:"1"`
 	All      bool     `help:"Each follows everything with one subscription, as media with a --key do."`
-	Key      string   `help:"Key of media." env:"TALLYSTREAM_KEY"`
+	Key      string   `help:"Key of media." env:"TALLYSTREAM_MEDIA_KEY"`
 	Deflate  bool     `help:"Offer compression, as browsers do." default:"true" negatable:""`
 
 	Sample float64 `help:"Share of viewers that keep their documents and check every hash." default:"0.01"`

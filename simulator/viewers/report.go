@@ -126,7 +126,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	row("lost", "%s", reasons(r.Lost))
 	row("byes", "%s", reasons(r.Byes))
 	for _, s := range r.Storms {
-		row("storm", "at %.0f s: %s cut off, all but %s back after %.1f s (spread %.0f s); failures: %s", s.AtSeconds, grouped(s.Dropped), grouped(s.Missing),
+		row("storm", "at %.0f s: %s cut off, %s back after %.1f s (spread %.0f s); failures: %s", s.AtSeconds, grouped(s.Dropped), whoIsBack(s.Missing),
 			s.BackSeconds, s.SpreadSeconds, reasons(s.Failures))
 	}
 	row("deliveries", "%s in %s frames, %.1f MB; %.0f a second for %.0f s", grouped(r.Deliveries), grouped(r.Frames), float64(r.Bytes)/1e6, r.DeliveriesPerSecond,
@@ -189,4 +189,11 @@ func perSecond(n uint64, d time.Duration) float64 {
 		return 0
 	}
 	return float64(n) / d.Seconds()
+}
+
+func whoIsBack(missing uint64) string {
+	if missing == 0 {
+		return "all"
+	}
+	return "all but " + grouped(missing)
 }
