@@ -7,15 +7,18 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	nats "github.com/nats-io/nats-server/v2/server"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
@@ -60,6 +63,7 @@ func evaluate(t *testing.T, name string) cty.Value {
 		},
 		Functions: map[string]function.Function{"join": stdlib.JoinFunc, "values": stdlib.ValuesFunc},
 	}
+	scope.Functions["merge"] = stdlib.MergeFunc
 	value := func(name string) cty.Value {
 		scope.Variables["local"] = cty.ObjectVal(locals)
 		v, problems := m.Locals[name].Expr.Value(scope)
@@ -271,6 +275,77 @@ func TestCloudWatchGetsWhatIsLookedAt(t *testing.T) {
 	for metric := range given {
 		if !looked[metric] {
 			t.Errorf("%s is sent to CloudWatch, for money, and not looked at", metric)
+		}
+	}
+}
+
+// environment of AWS's own and Go's libraries.
+var librariesRead = map[string]bool{
+	"AWS_REGION": true, "AWS_ENDPOINT_URL_KINESIS": true, "AWS_ENDPOINT_URL_DYNAMODB": true, "AWS_ENDPOINT_URL_S3": true, "AWS_ENDPOINT_URL_KMS": true, "GOMEMLIMIT": true,
+}
+
+// awaited is what the tasks are given and the program does not read yet, by
+// service. Whoever makes it read one takes it out of here.
+var awaited = map[string]bool{
+	"ingest TALLYSTREAM_INGEST_KEY": true, // service.Data.Signer reads a file only
+	"fanout TALLYSTREAM_BUS":        true, // fanout's --bus has no variable
+	"fanout TALLYSTREAM_STORES":     true, // fanout has no --stores
+	"fanout TALLYSTREAM_AWS_PREFIX": true,
+	"fanout TALLYSTREAM_AWS_BUCKET": true,
+}
+
+// What the tasks are told by their environment is what the program listens to.
+func TestTheProgramReadsTheTasksEnvironment(t *testing.T) {
+	commands := map[string]any{"ingest": &ingest.Command{}, "aggregate": &aggregate.Command{}, "publish": &publish.Command{}, "fanout": &fanout.Command{}}
+	common := evaluate(t, "environment").AsValueMap()
+	for name, s := range evaluate(t, "services").AsValueMap() {
+		parser, err := kong.New(commands[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := map[string]bool{}
+		for _, flag := range parser.Model.Flags {
+			for _, env := range flag.Envs {
+				read[env] = true
+			}
+		}
+		given := slices.Collect(maps.Keys(common))
+		for env := range s.GetAttr("secrets").AsValueMap() {
+			given = append(given, env)
+		}
+		for _, env := range given {
+			switch known := read[env] || librariesRead[env]; {
+			case !known && !awaited[name+" "+env]:
+				t.Errorf("%s is given %s, which it does not read", name, env)
+			case known && awaited[name+" "+env]:
+				t.Logf("%s reads %s now: take it out of awaited", name, env)
+			}
+		}
+	}
+}
+
+// The values to copy are those that the example wants, and no others.
+func TestTheExamplesValuesAreComplete(t *testing.T) {
+	const name = "environments/example/terraform.tfvars.example"
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, problems := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	given := file.Body.(*hclsyntax.Body).Attributes
+	wanted := map[string]bool{}
+	for _, v := range load(t, tofu.Files)[tofu.Example].Of("variable", "") {
+		wanted[v.Name] = true
+		if v.Body.Attributes["default"] == nil && v.Body.Attributes["sensitive"] == nil && given[v.Name] == nil {
+			t.Errorf("%s has no %s", name, v.Name)
+		}
+	}
+	for value := range given {
+		if !wanted[value] {
+			t.Errorf("%s: the example has no variable %s", name, value)
 		}
 	}
 }
