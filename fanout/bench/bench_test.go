@@ -65,7 +65,7 @@ func TestEveryKindBringsEveryDeltaToEveryViewer(t *testing.T) {
 		for _, deflate := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s deflate %v", k.name, deflate), func(t *testing.T) {
 				m := measurement{kind: k, deflate: deflate, self: self, sizes: sizes{
-					connections: 60, bytes: 576, processes: 1, paced: 1, saturated: 20, patience: 20 * time.Second,
+					connections: 60, perServer: 25, bytes: 576, processes: 1, paced: 1, saturated: 20, patience: 20 * time.Second,
 				}}
 				r, err := m.run(t.Context())
 				if runtime.GOOS != "linux" && err != nil {
@@ -141,7 +141,7 @@ func TestTheLimitThatForbidsAMillionIsNamed(t *testing.T) {
 		{"conntrack", "/proc/sys/net/netfilter/nf_conntrack_count", "12", 20_000, false, "nf_conntrack_max"},
 		{"few files", "", "", 1024, false, "ulimit -n"},
 		{"few files in all", "/proc/sys/fs/file-max", "1000000", 20_000, false, "fs.file-max"},
-		{"few ports", "/proc/sys/net/ipv4/ip_local_port_range", "32768 40000", 20_000, false, "ip_local_port_range"},
+		{"few ports", "/proc/sys/net/ipv4/ip_local_port_range", "32768 32800", 20_000, false, "ip_local_port_range"},
 		{"little memory", "/proc/meminfo", "MemTotal: 9 kB\nMemFree: 9 kB\nMemAvailable: 8000000 kB\n", 20_000, false, "memory available"},
 		{"a short queue", "/proc/sys/net/core/somaxconn", "128", 20_000, true, "low"},
 	} {
@@ -150,7 +150,7 @@ func TestTheLimitThatForbidsAMillionIsNamed(t *testing.T) {
 			if c.path != "" {
 				proc[c.path] = c.text
 			}
-			limits, err := limitsFor(1_000_000, 106, 53, c.files, func(path string) (string, error) {
+			limits, err := limitsFor(1_000_000, 19_000, c.files, func(path string) (string, error) {
 				text, ok := proc[path]
 				if !ok || text == "-" {
 					return "", errors.New("no such file " + path)

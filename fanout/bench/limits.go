@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"tallystream/simulator/viewers"
 )
 
 // limit is one bound of the system against what a run wants.
@@ -23,9 +25,9 @@ func (l limit) ok() bool { return l.have >= l.want }
 const kernelBytes = 8 << 10
 
 // limitsFor lists the bounds for n connections on this machine, servers and
-// viewers included. read returns the text of a file of /proc; files is the limit
+// viewers included, with so many for a server. read returns the text of a file of /proc; files is the limit
 // of open files of a process.
-func limitsFor(n, processes, addresses int, files uint64, read func(path string) (string, error)) ([]limit, error) {
+func limitsFor(n, perServer int, files uint64, read func(path string) (string, error)) ([]limit, error) {
 	first := func(path string, field int) (uint64, error) {
 		text, err := read(path)
 		if err != nil {
@@ -42,7 +44,11 @@ func limitsFor(n, processes, addresses int, files uint64, read func(path string)
 		return v, nil
 	}
 	connections := uint64(n)
-	out := []limit{{"open files of a process", files, perServer + 100, true, "ulimit -n: each process holds up to 19,000 connections"}}
+	// Each source's viewers are spread over all servers.
+	servers := (n + perServer - 1) / perServer
+	crowds := (n + viewers.MaxViewersPerProcess - 1) / viewers.MaxViewersPerProcess
+	sources := len(viewers.Sources(nil, crowds))
+	out := []limit{{"open files of a process", files, uint64(min(n, max(perServer, viewers.MaxViewersPerProcess))) + 100, true, "ulimit -n: what one process holds"}}
 	for _, f := range []struct {
 		name, path string
 		field      int
@@ -54,7 +60,7 @@ func limitsFor(n, processes, addresses int, files uint64, read func(path string)
 		{"fs.epoll.max_user_watches", "/proc/sys/fs/epoll/max_user_watches", 0, 2 * connections, true, "two watches a connection"},
 		{"net.core.somaxconn", "/proc/sys/net/core/somaxconn", 0, 1024, false, "handshakes that wait at one server"},
 		{"net.ipv4.tcp_mem, pages", "/proc/sys/net/ipv4/tcp_mem", 2, connections / 4, false, "a delta that all have and nobody has read: a quarter page each"},
-		{"kernel.pid_max", "/proc/sys/kernel/pid_max", 0, uint64(processes * 20), true, "threads of all processes"},
+		{"kernel.pid_max", "/proc/sys/kernel/pid_max", 0, uint64((servers + crowds) * 20), true, "threads of all processes"},
 		{"memory available, KiB", "/proc/meminfo", 7, connections * (kernelBytes + 4<<10) / 1024, true, "kernel and both ends, about 12 KiB a connection"},
 	} {
 		have, err := first(f.path, f.field)
@@ -71,10 +77,8 @@ func limitsFor(n, processes, addresses int, files uint64, read func(path string)
 	if err != nil {
 		return nil, err
 	}
-	// Ports count for each pair of a source and a server; viewers of one
-	// source are spread over all servers.
-	out = append(out, limit{"ports of a source and a server", to - min(from, to), connections / uint64(max(addresses, 1)), true,
-		"net.ipv4.ip_local_port_range; each process connects from addresses of its own"})
+	out = append(out, limit{"ports of a source and a server", to - min(from, to), connections/uint64(sources*servers) + 1, true,
+		"net.ipv4.ip_local_port_range; each process of viewers connects from addresses of its own"})
 	if tracked, err := first("/proc/sys/net/netfilter/nf_conntrack_count", 0); err == nil && tracked > 0 {
 		most, err := first("/proc/sys/net/netfilter/nf_conntrack_max", 0)
 		if err != nil {

@@ -60,6 +60,7 @@ type compareCommand struct {
 	Bytes       int           `help:"Size of a delta." default:"576"`
 	Paced       int           `help:"Deltas at one a second." default:"10"`
 	Deliveries  int           `help:"Deliveries when saturated, about." default:"500000"`
+	PerServer   int           `help:"Connections of one server process at most." default:"19000"`
 	Processes   int           `help:"Processes of viewers, at least." default:"1"`
 	Patience    time.Duration `help:"How long connections and deliveries are waited for." default:"60s"`
 	Deflate     bool          `help:"Measure compression too." default:"true" negatable:""`
@@ -99,7 +100,7 @@ func (c *compareCommand) measure(ctx context.Context, r *report, k kind, n int, 
 			continue
 		}
 		m := measurement{kind: k, deflate: deflate, self: self, sizes: sizes{
-			connections: n, bytes: c.Bytes, processes: c.Processes, paced: c.Paced, saturated: max(c.Deliveries/n, 2*window), patience: c.Patience, resting: time.Second,
+			connections: n, perServer: c.PerServer, bytes: c.Bytes, processes: c.Processes, paced: c.Paced, saturated: max(c.Deliveries/n, 2*window), patience: c.Patience, resting: time.Second,
 		}}
 		if deflate {
 			m.sizes.paced = 0 // the latency of a smaller frame says nothing new

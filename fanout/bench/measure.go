@@ -13,6 +13,7 @@ import (
 // sizes of one measurement.
 type sizes struct {
 	connections int
+	perServer   int           // connections of one server process at most
 	bytes       int           // of a delta
 	processes   int           // of viewers, at least
 	paced       int           // deltas at one a second
@@ -20,10 +21,6 @@ type sizes struct {
 	patience    time.Duration // for stragglers
 	resting     time.Duration // before the memory of connections is read
 }
-
-// perServer is how many connections a process can hold where the limit of open
-// files is 20,000.
-const perServer = viewers.MaxViewersPerProcess
 
 // result is a row of the table.
 type result struct {
@@ -67,7 +64,7 @@ type measurement struct {
 }
 
 func (m *measurement) run(ctx context.Context) (_ *result, err error) {
-	n := (m.sizes.connections + perServer - 1) / perServer
+	n := (m.sizes.connections + m.sizes.perServer - 1) / m.sizes.perServer
 	m.result = result{Kind: m.kind.name, Connections: m.sizes.connections, Servers: n, Deflate: m.deflate}
 	if m.servers, err = startServers(n, setup{Kind: m.kind.name, Deflate: m.deflate, Bytes: m.sizes.bytes}); err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ type millionCommand struct {
 	Bytes       int           `help:"Size of a delta." default:"576"`
 	Deltas      int           `help:"Deltas that each viewer gets." default:"3"`
 	Every       time.Duration `help:"Time between them at least; the one before arrives everywhere first." default:"1s"`
+	PerServer   int           `help:"Connections of one server process at most." default:"19000"`
 	InFlight    int           `help:"Handshakes of a process at a time." default:"32"`
 	Patience    time.Duration `help:"How long connections, and deliveries, are waited for." default:"10m"`
 	Force       bool          `help:"Try though a limit is too low."`
@@ -57,12 +58,15 @@ func (c *millionCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n := (c.Connections + perServer - 1) / perServer
+	if c.Connections < 1 || c.PerServer < 1 || c.Deltas < 1 {
+		return errors.New("connections, connections of a server and deltas want numbers above 0")
+	}
+	n := (c.Connections + c.PerServer - 1) / c.PerServer
 	files, err := openFiles()
 	if err != nil {
 		return err
 	}
-	limits, err := limitsFor(c.Connections, 2*n, n, files, func(path string) (string, error) {
+	limits, err := limitsFor(c.Connections, c.PerServer, files, func(path string) (string, error) {
 		b, err := os.ReadFile(path)
 		return string(b), err
 	})
@@ -103,7 +107,7 @@ func (c *millionCommand) play(ctx context.Context, k kind, n int) (_ *millionRep
 		return nil, err
 	}
 	m := &million{flags: c, report: &millionReport{Connections: c.Connections, Kind: k.name, Servers: n}}
-	m.measurement = measurement{kind: k, self: self, sizes: sizes{connections: c.Connections, bytes: c.Bytes, patience: c.Patience}}
+	m.measurement = measurement{kind: k, self: self, sizes: sizes{connections: c.Connections, perServer: c.PerServer, bytes: c.Bytes, patience: c.Patience}}
 	if m.free, err = available(); err != nil {
 		return nil, err
 	}

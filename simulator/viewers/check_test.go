@@ -66,7 +66,7 @@ func TestAWrongHashIsFoundAndTheViewerBeginsAnew(t *testing.T) {
 	s.say(i, snapFrame(1, 7, bodyOf(1)))
 	s.fetchAll(bodyOf(1), nil)
 	s.verified(t, 2, 1)
-	if p := problems(s.crowd.tally); len(p) != 1 {
+	if p := problems(s.crowd.tally, false); len(p) != 1 {
 		t.Errorf("%q", p)
 	}
 }

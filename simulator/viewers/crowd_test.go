@@ -229,7 +229,7 @@ func TestAByeIsHonouredToTheMillisecondAndIsNoLoss(t *testing.T) {
 	s.idle()
 	s.pass(time.Millisecond)
 	s.open()
-	if got := s.crowd.tally; got.Byes["drain"] != 1 || len(got.Lost) != 0 || len(problems(got)) != 0 || got.Connects != 2 {
+	if got := s.crowd.tally; got.Byes["drain"] != 1 || len(got.Lost) != 0 || len(problems(got, false)) != 0 || got.Connects != 2 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -368,7 +368,7 @@ func TestAGapIsCountedAskedAboutAndHealed(t *testing.T) {
 		t.Fatalf("asked %q", got)
 	}
 	s.say(i, s.deltaFrame(1, 5, 8, 2))
-	if got := s.crowd.tally; got.Gaps != 1 || got.Asked != 1 || got.Healed != 1 || got.Advanced != 3 || len(problems(got)) != 1 {
+	if got := s.crowd.tally; got.Gaps != 1 || got.Asked != 1 || got.Healed != 1 || got.Advanced != 3 || len(problems(got, false)) != 1 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -413,7 +413,7 @@ func TestTwoHashesOfOneVersionAreNoticed(t *testing.T) {
 	a, b := s.open(), s.open()
 	s.say(a, snapFrame(1, 5, bodyOf(0)))
 	s.say(b, snapFrame(1, 5, bodyOf(1)))
-	if got := s.crowd.tally; got.Disagreed != 1 || len(problems(got)) != 1 {
+	if got := s.crowd.tally; got.Disagreed != 1 || len(problems(got, false)) != 1 {
 		t.Errorf("%+v", got)
 	}
 }

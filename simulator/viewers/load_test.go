@@ -184,6 +184,28 @@ func TestCtrlCEndsEarlyWithAReport(t *testing.T) {
 	}
 }
 
+func TestAServerThatIsNotThereIsReportedAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &ViewersCommand{
+		URL: []string{"ws://" + l.Addr().String()}, Viewers: 5, Ramp: 100, For: time.Hour, Wait: 300 * time.Millisecond, Follow: 1, Document: []string{"election"}, Processes: 1,
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.session(t.Context(), net.DefaultResolver.LookupNetIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.out = io.Discard
+	r, err := s.run(t.Context())
+	if err != nil || r.Good || r.Open != 0 || r.Failures["connection refused"] < 5 || len(r.Problems) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestAProcessThatDiesIsAnErrorNotALowerNumber(t *testing.T) {
 	x := startTier(t, newPress("contest/a"), fanout.Config{})
 	c := testCommand(x, 50)

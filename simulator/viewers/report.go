@@ -77,15 +77,16 @@ func costOf(begin, hold, end Usage, deliveries, viewers uint64) Cost {
 	return c
 }
 
-// problems lists what was lost or wrong, in words.
-func problems(t *Tally) []string {
+// problems lists what was lost or wrong, in words. early says that not all had
+// come when the run was interrupted: nobody is missed then.
+func problems(t *Tally, early bool) []string {
 	out := []string{}
 	say := func(n uint64, format string) {
 		if n > 0 {
 			out = append(out, fmt.Sprintf(format, grouped(n)))
 		}
 	}
-	if t.Open < t.Viewers {
+	if t.Open < t.Viewers && !early {
 		say(t.Viewers-t.Open, "%s viewers are not connected")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.Lost)) {

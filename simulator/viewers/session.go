@@ -88,12 +88,15 @@ func (s *session) run(ctx context.Context) (_ *Report, err error) {
 	if err := s.account(lasting, 1); err != nil {
 		return nil, err
 	}
-	if err := s.stay(ctx); err != nil {
-		return nil, err
+	nobody := s.held.Open == 0 && s.held.Connects == 0
+	if !nobody {
+		if err := s.stay(ctx); err != nil {
+			return nil, err
+		}
 	}
 	patience := s.patience
-	if ctx.Err() != nil {
-		patience = min(patience, interruptedPatience)
+	if nobody || ctx.Err() != nil {
+		patience = min(patience, shortPatience)
 	}
 	end := time.Now()
 	t, err := s.crew.Settle(lasting, patience)
@@ -106,8 +109,9 @@ func (s *session) run(ctx context.Context) (_ *Report, err error) {
 	return s.report(t, end, ctx.Err() != nil), nil
 }
 
-// interruptedPatience is how long the last deltas are waited for after Ctrl-C.
-const interruptedPatience = 2 * time.Second
+// shortPatience is how long the last deltas are waited for after Ctrl-C, or where
+// nobody came.
+const shortPatience = 2 * time.Second
 
 func (s *session) account(ctx context.Context, at int) (err error) {
 	if s.usage[at].client, err = s.crew.Usage(); err != nil && len(s.crew.Processes()) > 0 {
@@ -209,7 +213,7 @@ func (s *session) watch(ctx context.Context, until time.Time, done func(*Tally) 
 func (s *session) report(t *Tally, end time.Time, interrupted bool) *Report {
 	d, held := t.Since(s.held), end.Sub(s.all)
 	r := &Report{
-		Targets: s.targets, Processes: len(s.plans), Problems: problems(t), Interrupted: interrupted,
+		Targets: s.targets, Processes: len(s.plans), Problems: problems(t, interrupted && s.held.Open < s.held.Viewers), Interrupted: interrupted,
 		ConnectSeconds: s.all.Sub(s.begun).Seconds(), HoldSeconds: held.Seconds(), ConnectsPerSecond: perSecond(s.held.Connects, s.all.Sub(s.begun)),
 		Counts: t.Counts, Failures: t.Failures, Lost: t.Lost, Byes: t.Byes,
 		Connect: t.Connect.Quantiles(), Latency: d.Latency.Quantiles(), RoundTrip: t.RoundTrip.Quantiles(),
