@@ -199,7 +199,7 @@ func TestFourProcessesReconcileThoughEachIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := service.Data{Dir: t.TempDir()}
-	if err := d.writeElection(data); err != nil {
+	if err := d.writeElection(data, "ingest", "publish"); err != nil {
 		t.Fatal(err)
 	}
 	s := startServices(t, data)

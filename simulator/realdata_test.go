@@ -35,7 +35,7 @@ func rehearse(t *testing.T, e electionFlags, viewers int) (*Report, string) {
 		t.Fatal(err)
 	}
 	data := service.Data{Dir: t.TempDir()}
-	if err := d.writeElection(data); err != nil {
+	if err := d.writeElection(data, "ingest", "publish"); err != nil {
 		t.Fatal(err)
 	}
 	bucketDir := t.TempDir()

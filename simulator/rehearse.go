@@ -40,6 +40,7 @@ type driveFlags struct {
 type RehearseCommand struct {
 	electionFlags `group:"election"`
 	driveFlags    `group:"pace"`
+	awsFlags      `embed:""`
 	Out           string `help:"Directory for what is published; kept. Otherwise a temporary one." type:"path" placeholder:"DIR"`
 	Data          string `help:"Directory for stream, ledger and keys; kept. Otherwise a temporary one." type:"path" placeholder:"DIR"`
 	Listen        string `help:"Address of the pages; where the default is taken, a free one." default:"127.0.0.1:8080"`
@@ -52,12 +53,15 @@ func (RehearseCommand) Help() string {
 	return `Runs every stage in this process on the embedded engines, durably: signing clients, ingest, stream, aggregation, publication, live viewers. At the
 end it reads back what was published, adds it up, and compares every sum with what was sent.
 
+With --stores aws, or --aws-endpoint for an emulator, stream, ledger, bucket and key are Kinesis, DynamoDB, S3 and KMS, made anew for the rehearsal.
+
 Exit status: 0 if everything reconciles, 1 if anything does not, 2 for bad flags or input, 130 after Ctrl-C during the night.
 
 Examples:
   tallystream rehearse
   tallystream rehearse --results 'data/*.csv.gz' --speed max --exit --report report.json
-  tallystream rehearse --generate us --revisions 1 --speed max --exit`
+  tallystream rehearse --generate us --revisions 1 --speed max --exit
+  tallystream rehearse --aws-endpoint http://127.0.0.1:5000 --generate county --exit`
 }
 
 // DefaultListen is where the pages are unless said otherwise.
@@ -78,12 +82,24 @@ func (c *RehearseCommand) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	defer dirs.remove()
 	out := drive.out
-	if err := drive.writeElection(service.Data{Dir: dirs.data}); err != nil {
+	data := service.Data{Dir: dirs.data}
+	keys := []string{"ingest", "publish"}
+	if c.isAWS() {
+		keys = keys[:1] // the publisher's is in KMS
+	}
+	if err := drive.writeElection(data, keys...); err != nil {
 		return err
+	}
+	where, bucket := service.Options{}, dirs.bucket
+	if c.isAWS() {
+		if where, err = c.prepare(ctx, drive.truth.Election().Definition.Election, out); err != nil {
+			return err
+		}
+		bucket = "on AWS, as above"
 	}
 	// Services outlive the signal: what is at hand is finished first.
 	night, err := StartNight(context.WithoutCancel(ctx), NightOptions{
-		Data: service.Data{Dir: dirs.data}, Bucket: dirs.bucket, Listen: c.Listen, Logger: c.logger(log),
+		Data: data, Bucket: dirs.bucket, Stores: where, Listen: c.Listen, Logger: c.logger(log),
 	})
 	if err != nil {
 		return err
@@ -93,7 +109,7 @@ func (c *RehearseCommand) Run(ctx context.Context, log *slog.Logger) error {
 			log.Error("closing the night", "err", err)
 		}
 	}()
-	fmt.Fprintf(out, "Pages    %s\nIngest   %s/v1/submissions\nBucket   %s\n\n", night.PublicURL(), night.IngestURL(), dirs.bucket)
+	fmt.Fprintf(out, "Pages    %s\nIngest   %s/v1/submissions\nBucket   %s\n\n", night.PublicURL(), night.IngestURL(), bucket)
 	report, err := drive.play(ctx, night)
 	if err != nil {
 		return interruption(ctx, err)
@@ -265,11 +281,11 @@ func parsePace(s string, span time.Duration) (Pace, error) {
 
 // writeElection puts the definition, the roster and the services' keys where
 // services look for them.
-func (d *drive) writeElection(data service.Data) error {
+func (d *drive) writeElection(data service.Data, keys ...string) error {
 	if err := data.Create(d.truth.Definition(), d.keys.Roster()); err != nil {
 		return err
 	}
-	for _, s := range []string{"ingest", "publish"} {
+	for _, s := range keys {
 		if _, err := os.Stat(data.KeyPath(s)); err == nil {
 			continue
 		}

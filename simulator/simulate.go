@@ -47,7 +47,7 @@ func (c *SimulateCommand) Run(ctx context.Context, _ *slog.Logger) error {
 		return usageError{err}
 	}
 	data := service.Data{Dir: c.Data}
-	if err := d.writeElection(data); err != nil {
+	if err := d.writeElection(data, "ingest", "publish"); err != nil {
 		return usageError{err}
 	}
 	if c.Prepare {
