@@ -30,3 +30,21 @@ func available() (uint64, error) {
 	}
 	return kib << 10, nil
 }
+
+// private is the memory that processes hold for themselves, in bytes: resident,
+// without the pages of files that they share.
+func private(pids []int) (uint64, error) {
+	sum := uint64(0)
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			return 0, fmt.Errorf("reading the memory: %w", err)
+		}
+		var size, resident, shared uint64 // proc_pid_statm(5)
+		if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err != nil {
+			return 0, fmt.Errorf("reading the memory: %w", err)
+		}
+		sum += (resident - min(resident, shared)) * uint64(os.Getpagesize())
+	}
+	return sum, nil
+}

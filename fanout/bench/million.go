@@ -48,7 +48,7 @@ type millionReport struct {
 	Server          viewers.Usage `json:"server"`
 	Client          viewers.Usage `json:"client"`
 	ServerIdleBytes uint64        `json:"server_idle_bytes"` // resident before the first connection
-	KernelBytes     uint64        `json:"kernel_bytes"`      // what is gone from the machine's memory beside both
+	KernelBytes     uint64        `json:"kernel_bytes"`      // what is gone from the machine's memory beside what both hold privately
 	ServerSeconds   float64       `json:"server_seconds_per_million"`
 }
 
@@ -219,7 +219,11 @@ func (m *million) account(ctx context.Context, before *viewers.Tally, used viewe
 	if err != nil {
 		return err
 	}
-	if taken := int64(m.free) - int64(free) - int64(r.Server.Resident) - int64(r.Client.Resident); taken > 0 {
+	own, err := private(append(m.servers.processes(), m.crew.Processes()...))
+	if err != nil {
+		return err
+	}
+	if taken := int64(m.free) - int64(free) - int64(own); taken > 0 {
 		r.KernelBytes = uint64(taken)
 	}
 	return nil

@@ -102,12 +102,14 @@ func (s servers) do(what string) (answer, error) {
 	return sum, errors.Join(errs...)
 }
 
-func (s servers) usage() (viewers.Usage, error) {
+func (s servers) usage() (viewers.Usage, error) { return viewers.ProcessesUsage(s.processes()...) }
+
+func (s servers) processes() []int {
 	pids := make([]int, len(s))
 	for i, one := range s {
 		pids[i] = one.cmd.Process.Pid
 	}
-	return viewers.ProcessesUsage(pids...)
+	return pids
 }
 
 func (s servers) targets() []viewers.Target {
