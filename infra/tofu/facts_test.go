@@ -48,14 +48,14 @@ func evaluate(t *testing.T, name string) cty.Value {
 	m := load(t, tofu.Files)[tofu.Region]
 	text := func(s string) cty.Value { return cty.StringVal(s) }
 	locals := map[string]cty.Value{
-		"account": text(account), "partition": text("aws"), "home_region": text(east), "home_bucket": text("bucket"), "is_home": cty.True,
+		"account": text(account), "partition": text("aws"), "home_bucket": text("bucket"), "is_home": cty.True, "writes": cty.True,
 		"zones": cty.ObjectVal(map[string]cty.Value{"us-east-1a": cty.NumberIntVal(0), "us-east-1b": cty.NumberIntVal(1), "us-east-1c": cty.NumberIntVal(2)}),
 		"name":  text("tallystream-" + election),
 	}
 	scope := &hcl.EvalContext{
 		Variables: map[string]cty.Value{
 			"var": cty.ObjectVal(map[string]cty.Value{
-				"election": text(election), "region": text(east), "writes": cty.True,
+				"election": text(election), "region": text(east), "home_region": text(east), "writer_region": text(east),
 				"hosts":     cty.ObjectVal(map[string]cty.Value{"results": text("results.example.org"), "ingest": text("submit.example.org"), "live": text("live.example.org")}),
 				"bus_peers": cty.MapVal(map[string]cty.Value{"us-west-2": text("bus.us-west-2.example.org")}),
 			}),

@@ -65,11 +65,13 @@ resource "aws_iam_role_policy_attachment" "admin" {
 }`, "rights are given to roles, by documents of ours"},
 
 	{"one-writer", region + "roles.tf", `actions   = ["kinesis:PutRecords",`, `actions   = ["dynamodb:PutItem", "kinesis:PutRecords",`, "dynamodb:PutItem is allowed in regions that do not write"},
-	{"one-writer", region + "roles.tf", "for_each = var.writes ? [1] : []", "for_each = [1]", "allowed in regions that do not write"},
+	{"one-writer", region + "roles.tf", "for_each = local.writes ? [1] : []", "for_each = [1]", "allowed in regions that do not write"},
 	{"one-writer", region + "roles.tf", `actions   = ["s3:PutObject"]`, `actions   = ["s3:PutObject", "s3:DeleteObject"]`, "no service may s3:DeleteObject"},
 	{"one-writer", region + "roles.tf", `"dynamodb:ConditionCheckItem", "dynamodb:PutItem"`, `"dynamodb:DeleteItem", "dynamodb:PutItem"`, "the ledger forgets nothing"},
-	{"one-writer", root + "regions.tf", `writes             = var.writer_region == "us-east-1"`, "writes             = true", "writes is not asked of var.writer_region"},
-	{"one-writer", root + "regions.tf", `var.writer_region == "us-west-2"`, `var.writer_region == "us-east-1"`, "compared with another region than us-west-2"},
+	{"one-writer", region + "signing.tf", "-publish-${var.writer_region}\"]\n    }\n\n    condition {", "-publish-${var.region}\"]\n    }\n\n    condition {", "kms:Sign is allowed in regions that do not write"},
+	{"one-writer", region + "names.tf", "var.writer_region == var.region", "true", "local.writes does not compare"},
+	{"one-writer", root + "regions.tf", "writer_region      = var.writer_region", `writer_region      = "us-east-1"`, "want the deployment's own switch"},
+	{"one-writer", root + "regions.tf", "local.homes[var.home_region]", `local.homes["us-east-1"]`, "want that of the home region"},
 
 	{"recovery", region + "tables.tf", "deletion_protection_enabled = true", "deletion_protection_enabled = false", `deletion_protection_enabled is "false"`},
 	{"recovery", region + "tables.tf", `enabled                 = true`, `enabled                 = false`, "aws_dynamodb_table.ledger: enabled"},

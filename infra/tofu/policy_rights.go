@@ -187,7 +187,7 @@ func oneWriter(d Deployment) []check.Finding {
 		for _, s := range nested(m, document.Body, "statement") {
 			actions, _ := list(m, s.Body, "actions")
 			for _, a := range actions {
-				if writing[a] && s.When != "var.writes" {
+				if writing[a] && s.When != "local.writes" && !(document.Name == "signing_key" && l.writersRole(m, s)) {
 					l.add(s.At, "%s: %s is allowed in regions that do not write", document.Address(), a)
 				}
 				if never[a] && document.Name != "signing_key" {
@@ -203,19 +203,38 @@ func oneWriter(d Deployment) []check.Finding {
 	return l.found
 }
 
-// switches demands that each region asks the deployment's one switch whether it
-// is the writer, and no two ask for the same region.
+// writersRole says whether a statement is for the publisher of the region that
+// writes and nobody else.
+func (l *look) writersRole(m *check.Module, s nestedBlock) bool {
+	for _, c := range nested(m, s.Body, "condition") {
+		roles, ok := list(m, c.Body, "values")
+		if ok && len(roles) == 1 && argument(m, c.Body, "test") == "ArnEquals" && argument(m, c.Body, "variable") == "aws:PrincipalArn" {
+			return strings.HasSuffix(roles[0], ":role/${local.name}-publish-${var.writer_region}")
+		}
+	}
+	return false
+}
+
+// switches demands that all regions ask the deployment's two switches, and that a
+// region writes if it is the one that they name.
 func (l *look) switches() {
 	l.each("module", "", func(m *check.Module, call *check.Block) {
 		if m.Called(call) != Region {
 			return
 		}
-		region := argument(m, call.Body, "region")
-		if got := argument(m, call.Body, "writes"); got != "var.writer_region" {
-			l.add(call.At, "%s: writes is not asked of var.writer_region", call.Address())
+		for _, name := range []string{"writer_region", "home_region"} {
+			if got := argument(m, call.Body, name); got != "var."+name {
+				l.add(call.At, "%s: %s is %q, want the deployment's own switch", call.Address(), name, got)
+			}
 		}
-		if a := call.Body.Attributes["writes"]; a != nil && !contains(stringsOf(m, a), region) {
-			l.add(a.SrcRange, "%s: writes is compared with another region than %s", call.Address(), region)
+		if got := argument(m, call.Body, "home"); got != "local.homes var.home_region" && got != "local.homes[var.home_region]" {
+			l.add(call.At, "%s: home is %q, want that of the home region", call.Address(), got)
 		}
 	})
+	m := l.Modules[Region]
+	for local, want := range map[string]string{"writes": "var.writer_region var.region", "is_home": "var.home_region var.region"} {
+		if a := m.Locals[local]; a == nil || text(m, a.Expr) != want {
+			l.found = append(l.found, check.Finding{Message: Region + ": local." + local + " does not compare " + want})
+		}
+	}
 }

@@ -38,7 +38,7 @@ output "counting" {
   value       = { "us-east-1" = module.east.counts, "us-west-2" = module.west.counts }
 }
 
-output "homes" {
-  description = "Whose stream, ledger and bucket each region uses. All use one region's."
-  value       = { "us-east-1" = module.east.home_region, "us-west-2" = module.west.home_region }
+output "home_buckets" {
+  description = "The bucket that each region uses. All use one region's."
+  value       = { "us-east-1" = module.east.home_bucket, "us-west-2" = module.west.home_bucket }
 }

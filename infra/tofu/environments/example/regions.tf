@@ -3,15 +3,12 @@
 locals {
   tags = { Owner = var.owner, CostCentre = var.cost_centre }
 
-  cidrs     = { "us-east-1" = "10.20.0.0/16", "us-west-2" = "10.30.0.0/16" }
-  data_keys = { "us-east-1" = module.east.data_key_arn, "us-west-2" = module.west.data_key_arn }
-  endpoints = { "us-east-1" = module.east.endpoints, "us-west-2" = module.west.endpoints }
+  cidrs = { "us-east-1" = "10.20.0.0/16", "us-west-2" = "10.30.0.0/16" }
 
-  # What a region that is not the home is told about it.
-  home = {
-    region       = var.home_region
-    data_key_arn = local.data_keys[var.home_region]
-    endpoints    = local.endpoints[var.home_region]
+  # What every region is told about the home, itself included.
+  homes = {
+    "us-east-1" = { data_key_arn = module.east.data_key_arn, signing_key_arn = module.east.signing_key_arn, endpoints = module.east.endpoints }
+    "us-west-2" = { data_key_arn = module.west.data_key_arn, signing_key_arn = module.west.signing_key_arn, endpoints = module.west.endpoints }
   }
 }
 
@@ -30,8 +27,9 @@ module "east" {
   peer_cidrs         = [local.cidrs["us-west-2"]]
   bus_peers          = { "us-west-2" = module.west.bus_host }
 
-  writes             = var.writer_region == "us-east-1"
-  home               = var.home_region == "us-east-1" ? null : local.home
+  writer_region      = var.writer_region
+  home_region        = var.home_region
+  home               = local.homes[var.home_region]
   replica_bucket_arn = module.west.bucket_arn
 
   hosts             = var.hosts
@@ -63,10 +61,11 @@ module "west" {
   peer_cidrs         = [local.cidrs["us-east-1"]]
   bus_peers          = { "us-east-1" = module.east.bus_host }
 
-  writes                  = var.writer_region == "us-west-2"
-  home                    = var.home_region == "us-west-2" ? null : local.home
-  replica_bucket_arn      = module.east.bucket_arn
-  signing_primary_key_arn = module.east.signing_key_arn
+  writer_region      = var.writer_region
+  home_region        = var.home_region
+  home               = local.homes[var.home_region]
+  replica_bucket_arn = module.east.bucket_arn
+  signing_primary    = { arn = module.east.signing_key_arn }
 
   hosts             = var.hosts
   zone_id           = var.zone_id

@@ -152,7 +152,7 @@ resource "aws_cloudwatch_metric_alarm" "stream_throttles" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "counting_lag" {
-  count = var.writes ? 1 : 0
+  count = local.writes ? 1 : 0
 
   alarm_name          = "${local.name}-counting-lag"
   alarm_description   = "A submission waits longer than 30 seconds to be counted. ${var.runbooks_url}/counting-lags.md"
@@ -171,7 +171,7 @@ resource "aws_cloudwatch_metric_alarm" "counting_lag" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "snapshot_age" {
-  count = var.writes ? 1 : 0
+  count = local.writes ? 1 : 0
 
   alarm_name          = "${local.name}-snapshot-age"
   alarm_description   = "No new snapshot for two minutes; the pages say so. ${var.runbooks_url}/publishing-stopped.md"
@@ -203,7 +203,7 @@ resource "aws_cloudwatch_metric_alarm" "snapshot_age" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "double_entry" {
-  count = var.writes ? 1 : 0
+  count = local.writes ? 1 : 0
 
   alarm_name          = "${local.name}-double-entry"
   alarm_description   = "The ledger's tallies and the publisher's own count differ. Publishing has stopped; leave it so. ${var.runbooks_url}/double-entry.md"
@@ -222,7 +222,7 @@ resource "aws_cloudwatch_metric_alarm" "double_entry" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "publisher_stopped" {
-  count = var.writes ? 1 : 0
+  count = local.writes ? 1 : 0
 
   alarm_name          = "${local.name}-publisher-stopped"
   alarm_description   = "A sequencer stopped for good: fenced by another, or it cannot write the bytes it must. ${var.runbooks_url}/publishing-stopped.md"

@@ -4,7 +4,7 @@ output "data_key_arn" {
 }
 
 output "signing_key_arn" {
-  description = "The key that signs snapshots. In the primary's region, what the others' signing_primary_key_arn must be."
+  description = "The key that signs snapshots. In the primary's region, what the others' signing_primary.arn must be."
   value       = local.signing_key_arn
 }
 
@@ -13,6 +13,7 @@ output "endpoints" {
   value = {
     kinesis  = "https://${aws_vpc_endpoint.interface["kinesis"].dns_entry[0].dns_name}"
     dynamodb = "https://${aws_vpc_endpoint.interface["dynamodb"].dns_entry[0].dns_name}"
+    kms      = "https://${aws_vpc_endpoint.interface["kms"].dns_entry[0].dns_name}"
     s3       = "https://${replace(aws_vpc_endpoint.interface["s3"].dns_entry[0].dns_name, "*", "bucket")}"
   }
 }
@@ -86,7 +87,7 @@ output "counts" {
   value       = contains(keys(aws_ecs_service.this), "aggregate") && contains(keys(aws_ecs_service.this), "publish")
 }
 
-output "home_region" {
-  description = "The region whose stream, ledger and bucket the services here use."
-  value       = local.home_region
+output "home_bucket" {
+  description = "The bucket that the services here read and write: that of the home region."
+  value       = local.home_bucket
 }

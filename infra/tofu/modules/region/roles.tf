@@ -45,12 +45,12 @@ data "aws_iam_policy_document" "ingest" {
   statement {
     sid       = "EncryptedStreamAndLedger"
     actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
-    resources = [local.home_data_key]
+    resources = [var.home.data_key_arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["kinesis.${local.home_region}.amazonaws.com", "dynamodb.${local.home_region}.amazonaws.com"]
+      values   = ["kinesis.${var.home_region}.amazonaws.com", "dynamodb.${var.home_region}.amazonaws.com"]
     }
   }
 }
@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "aggregate" {
   }
 
   dynamic "statement" {
-    for_each = var.writes ? [1] : []
+    for_each = local.writes ? [1] : []
 
     content {
       sid       = "WriteLedger"
@@ -93,7 +93,7 @@ data "aws_iam_policy_document" "aggregate" {
   }
 
   dynamic "statement" {
-    for_each = var.writes ? [1] : []
+    for_each = local.writes ? [1] : []
 
     content {
       sid       = "WriteLeases"
@@ -105,12 +105,12 @@ data "aws_iam_policy_document" "aggregate" {
   statement {
     sid       = "EncryptedStreamAndTables"
     actions   = ["kms:Decrypt"]
-    resources = [local.home_data_key]
+    resources = [var.home.data_key_arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["kinesis.${local.home_region}.amazonaws.com", "dynamodb.${local.home_region}.amazonaws.com"]
+      values   = ["kinesis.${var.home_region}.amazonaws.com", "dynamodb.${var.home_region}.amazonaws.com"]
     }
   }
 }
@@ -139,11 +139,11 @@ data "aws_iam_policy_document" "publish" {
   statement {
     sid       = "ReadSigningKey"
     actions   = ["kms:DescribeKey", "kms:GetPublicKey"]
-    resources = [local.signing_key_arn]
+    resources = [var.home.signing_key_arn]
   }
 
   dynamic "statement" {
-    for_each = var.writes ? [1] : []
+    for_each = local.writes ? [1] : []
 
     content {
       sid       = "MoveHead"
@@ -153,7 +153,7 @@ data "aws_iam_policy_document" "publish" {
   }
 
   dynamic "statement" {
-    for_each = var.writes ? [1] : []
+    for_each = local.writes ? [1] : []
 
     content {
       sid       = "Publish"
@@ -163,12 +163,12 @@ data "aws_iam_policy_document" "publish" {
   }
 
   dynamic "statement" {
-    for_each = var.writes ? [1] : []
+    for_each = local.writes ? [1] : []
 
     content {
       sid       = "Sign"
       actions   = ["kms:Sign"]
-      resources = [local.signing_key_arn]
+      resources = [var.home.signing_key_arn]
 
       condition {
         test     = "StringEquals"
@@ -181,12 +181,12 @@ data "aws_iam_policy_document" "publish" {
   statement {
     sid       = "EncryptedTables"
     actions   = ["kms:Decrypt"]
-    resources = [local.home_data_key]
+    resources = [var.home.data_key_arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["dynamodb.${local.home_region}.amazonaws.com"]
+      values   = ["dynamodb.${var.home_region}.amazonaws.com"]
     }
   }
 }

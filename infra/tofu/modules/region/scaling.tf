@@ -26,7 +26,7 @@ locals {
   # What each service is scaled by.
   scaled = {
     ingest    = { runs = true }
-    aggregate = { runs = var.writes }
+    aggregate = { runs = local.writes }
     fanout    = { runs = true }
   }
 
@@ -86,7 +86,7 @@ resource "aws_appautoscaling_policy" "ingest_queue" {
 # so in its own region only, and for readers that poll; our own lag, below, is known
 # in any case. The larger of both answers counts.
 resource "aws_appautoscaling_policy" "aggregate_age" {
-  count = var.writes && local.is_home ? 1 : 0
+  count = local.writes && local.is_home ? 1 : 0
 
   name               = "iterator-age"
   policy_type        = "TargetTrackingScaling"
@@ -123,7 +123,7 @@ resource "aws_appautoscaling_policy" "aggregate_age" {
 }
 
 resource "aws_appautoscaling_policy" "aggregate_lag" {
-  count = var.writes ? 1 : 0
+  count = local.writes ? 1 : 0
 
   name               = "lag"
   policy_type        = "TargetTrackingScaling"

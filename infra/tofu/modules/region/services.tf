@@ -54,13 +54,13 @@ locals {
       arguments = []
       ports     = []
       secrets   = { TALLYSTREAM_BUS = "bus_url" }
-      runs      = var.writes
+      runs      = local.writes
     }
     publish = {
       arguments = ["--live-url=wss://${var.hosts.live}"]
       ports     = []
       secrets   = { TALLYSTREAM_BUS = "bus_url" }
-      runs      = var.writes
+      runs      = local.writes
     }
     fanout = {
       arguments = ["--listen=0.0.0.0:${local.ports.fanout}", "--host=${var.hosts.live}", "--origin=https://${var.hosts.results}", "--limit-connections=50000"]
@@ -73,16 +73,16 @@ locals {
   # Where the election's truth is. The SDK reads these itself.
   environment = merge(
     {
-      AWS_REGION             = local.home_region
+      AWS_REGION             = var.home_region # also the one that requests are signed for
       TALLYSTREAM_STORES     = "aws"
       TALLYSTREAM_AWS_PREFIX = "tallystream"
       TALLYSTREAM_AWS_BUCKET = local.home_bucket
       TALLYSTREAM_DATA       = "/election"
-      AWS_ENDPOINT_URL_KMS   = "https://kms.${var.region}.amazonaws.com" # signing is always local: the key is in every region
     },
     local.is_home ? {} : {
       AWS_ENDPOINT_URL_KINESIS  = var.home.endpoints["kinesis"]
       AWS_ENDPOINT_URL_DYNAMODB = var.home.endpoints["dynamodb"]
+      AWS_ENDPOINT_URL_KMS      = var.home.endpoints["kms"]
       AWS_ENDPOINT_URL_S3       = var.home.endpoints["s3"]
     },
   )

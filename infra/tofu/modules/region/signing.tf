@@ -14,6 +14,8 @@ data "aws_iam_policy_document" "signing_key" {
     }
   }
 
+  # Only the publisher of the region that writes, and only notes. By name and not as a
+  # principal, which KMS would want to exist before the key.
   statement {
     sid       = "Read"
     actions   = ["kms:GetPublicKey", "kms:DescribeKey"]
@@ -21,41 +23,48 @@ data "aws_iam_policy_document" "signing_key" {
 
     principals {
       type        = "AWS"
-      identifiers = [aws_iam_role.task["publish"].arn]
+      identifiers = ["arn:${local.partition}:iam::${local.account}:root"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:PrincipalArn"
+      values   = ["arn:${local.partition}:iam::${local.account}:role/${local.name}-publish-${var.writer_region}"]
     }
   }
 
-  # Only the publisher, only notes, and only where the election is written.
-  dynamic "statement" {
-    for_each = var.writes ? [1] : []
+  statement {
+    sid       = "Sign"
+    actions   = ["kms:Sign"]
+    resources = ["*"]
 
-    content {
-      sid       = "Sign"
-      actions   = ["kms:Sign"]
-      resources = ["*"]
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${local.partition}:iam::${local.account}:root"]
+    }
 
-      principals {
-        type        = "AWS"
-        identifiers = [aws_iam_role.task["publish"].arn]
-      }
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:PrincipalArn"
+      values   = ["arn:${local.partition}:iam::${local.account}:role/${local.name}-publish-${var.writer_region}"]
+    }
 
-      condition {
-        test     = "StringEquals"
-        variable = "kms:SigningAlgorithm"
-        values   = ["ED25519_SHA_512"]
-      }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:SigningAlgorithm"
+      values   = ["ED25519_SHA_512"]
+    }
 
-      condition {
-        test     = "StringEquals"
-        variable = "kms:MessageType"
-        values   = ["RAW"]
-      }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:MessageType"
+      values   = ["RAW"]
     }
   }
 }
 
 resource "aws_kms_key" "signing" {
-  count = var.signing_primary_key_arn == null ? 1 : 0
+  count = var.signing_primary == null ? 1 : 0
 
   description              = "${local.name}: signs what is published"
   customer_master_key_spec = "ECC_NIST_EDWARDS25519"
@@ -71,10 +80,10 @@ resource "aws_kms_key" "signing" {
 }
 
 resource "aws_kms_replica_key" "signing" {
-  count = var.signing_primary_key_arn == null ? 0 : 1
+  count = var.signing_primary == null ? 0 : 1
 
   description             = "${local.name}: signs what is published"
-  primary_key_arn         = var.signing_primary_key_arn
+  primary_key_arn         = var.signing_primary.arn
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.signing_key.json
   tags                    = local.tags

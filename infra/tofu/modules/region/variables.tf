@@ -18,23 +18,42 @@ variable "region" {
   }
 }
 
-variable "writes" {
-  type        = bool
-  description = "Whether this region counts and publishes the election. Exactly one region of a deployment does; the others are not allowed to write ledger or bucket."
+variable "writer_region" {
+  type        = string
+  description = "The region that counts and publishes the election. The others have no right to write ledger or bucket, nor to sign."
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-gov)?-[a-z]+-[0-9]$", var.writer_region))
+    error_message = "writer_region must be a region's code, such as us-east-1."
+  }
+}
+
+variable "home_region" {
+  type        = string
+  description = "The region where the election's stream, ledger and bucket are. All regions are given the same."
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-gov)?-[a-z]+-[0-9]$", var.home_region))
+    error_message = "home_region must be a region's code, such as us-east-1."
+  }
 }
 
 variable "home" {
   type = object({
-    region       = string
-    data_key_arn = string
-    endpoints    = map(string)
+    data_key_arn    = string
+    signing_key_arn = string
+    endpoints       = map(string)
   })
-  description = "Where the election's stream, ledger and bucket are: region, its data key's ARN, and the URLs of its endpoints by service (kinesis, dynamodb, s3). Null: here."
-  default     = null
+  description = "The home region's outputs of the same names: its keys, and the URLs of its endpoints, by which another region reaches it through the peering."
 
   validation {
-    condition     = var.home == null || try(alltrue([for s in ["kinesis", "dynamodb", "s3"] : startswith(var.home.endpoints[s], "https://")]), false)
-    error_message = "home.endpoints must name kinesis, dynamodb and s3, each by an https URL: this region reaches them through the peering, never through the internet."
+    condition     = startswith(var.home.data_key_arn, "arn:") && strcontains(var.home.data_key_arn, ":${var.home_region}:") && strcontains(var.home.signing_key_arn, ":${var.home_region}:")
+    error_message = "home.data_key_arn and home.signing_key_arn must be of the home region: take them from its module's outputs."
+  }
+
+  validation {
+    condition     = alltrue([for s in ["kinesis", "dynamodb", "s3", "kms"] : startswith(lookup(var.home.endpoints, s, ""), "https://")])
+    error_message = "home.endpoints must name kinesis, dynamodb, s3 and kms, each by an https URL."
   }
 }
 
@@ -48,14 +67,16 @@ variable "replica_bucket_arn" {
   }
 }
 
-variable "signing_primary_key_arn" {
-  type        = string
-  description = "ARN of the multi-Region signing key's primary in another region. Null: the primary is made here. Viewers pin this key, so all regions sign with the same one."
+variable "signing_primary" {
+  type = object({
+    arn = string
+  })
+  description = "The multi-Region signing key's primary in another region. Null: the primary is made here. Viewers pin this key, so all regions sign with the same one. (An object, so that a first plan knows whether there is one.)"
   default     = null
 
   validation {
-    condition     = var.signing_primary_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/mrk-", var.signing_primary_key_arn))
-    error_message = "signing_primary_key_arn must be the ARN of a multi-Region key (key/mrk-...)."
+    condition     = var.signing_primary == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/mrk-", var.signing_primary.arn))
+    error_message = "signing_primary.arn must be the ARN of a multi-Region key (key/mrk-...)."
   }
 }
 

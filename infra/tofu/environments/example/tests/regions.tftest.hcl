@@ -4,13 +4,13 @@
 mock_provider "aws" {
   alias           = "east"
   override_during = plan
-  source          = "./tests/mocks"
+  source          = "./tests/mocks/east"
 }
 
 mock_provider "aws" {
   alias           = "west"
   override_during = plan
-  source          = "./tests/mocks"
+  source          = "./tests/mocks/west"
 }
 
 mock_provider "aws" {
@@ -25,59 +25,6 @@ mock_provider "aws" {
   source          = "./tests/mocks/archive"
 }
 
-variables {
-  account         = "111122223333"
-  archive_account = "444455556666"
-  election        = "franklin-2028"
-  zone_id         = "Z0123456789ABCDEFGHIJ"
-  origin_secret   = "0123456789abcdef0123456789abcdef"
-  owner           = "night desk"
-  cost_centre     = "elections"
-
-  hosts = {
-    results = "results.example.org"
-    ingest  = "submit.example.org"
-    live    = "live.example.org"
-  }
-
-  images = {
-    "us-east-1" = {
-      tallystream = "111122223333.dkr.ecr.us-east-1.amazonaws.com/tallystream@sha256:0000000000000000000000000000000000000000000000000000000000000001"
-      bus         = "111122223333.dkr.ecr.us-east-1.amazonaws.com/nats@sha256:0000000000000000000000000000000000000000000000000000000000000002"
-      collector   = "111122223333.dkr.ecr.us-east-1.amazonaws.com/aws-otel-collector@sha256:0000000000000000000000000000000000000000000000000000000000000003"
-    }
-    "us-west-2" = {
-      tallystream = "111122223333.dkr.ecr.us-west-2.amazonaws.com/tallystream@sha256:0000000000000000000000000000000000000000000000000000000000000001"
-      bus         = "111122223333.dkr.ecr.us-west-2.amazonaws.com/nats@sha256:0000000000000000000000000000000000000000000000000000000000000002"
-      collector   = "111122223333.dkr.ecr.us-west-2.amazonaws.com/aws-otel-collector@sha256:0000000000000000000000000000000000000000000000000000000000000003"
-    }
-  }
-
-  edge_functions = {
-    results = "tests/edge.js"
-    ingest  = "tests/edge.js"
-  }
-
-  functions = {
-    "us-east-1" = {
-      bucket = "releases"
-      code = {
-        verify = { key = "verify.zip", version = "1", sha256 = "q1ZKLkosSQUA" }
-        notify = { key = "notify.zip", version = "1", sha256 = "q1ZKLkosSQUA" }
-        latest = { key = "latest.zip", version = "1", sha256 = "q1ZKLkosSQUA" }
-      }
-    }
-  }
-
-  administrators     = ["arn:aws:iam::111122223333:role/keys"]
-  alarm_subscribers  = { "https://pager.example.org/tallystream" = "https" }
-  monthly_budget_usd = 5000
-
-  prewarm = {
-    close = { schedule = "at(2028-11-07T18:00:00)", timezone = "America/Chicago", minimum = { ingest = 12, aggregate = 8, fanout = 40 } }
-  }
-}
-
 run "one_region_counts" {
   command = plan
 
@@ -87,7 +34,7 @@ run "one_region_counts" {
   }
 
   assert {
-    condition     = output.homes == { "us-east-1" = "us-east-1", "us-west-2" = "us-east-1" }
+    condition     = output.home_buckets == { "us-east-1" = "tallystream-franklin-2028-111122223333-us-east-1", "us-west-2" = "tallystream-franklin-2028-111122223333-us-east-1" }
     error_message = "both regions must use the stream, ledger and bucket of us-east-1"
   }
 
@@ -110,7 +57,7 @@ run "the_writer_moves_alone" {
   }
 
   assert {
-    condition     = output.homes == { "us-east-1" = "us-east-1", "us-west-2" = "us-east-1" }
+    condition     = output.home_buckets == { "us-east-1" = "tallystream-franklin-2028-111122223333-us-east-1", "us-west-2" = "tallystream-franklin-2028-111122223333-us-east-1" }
     error_message = "the data must stay where it is"
   }
 }
@@ -124,7 +71,7 @@ run "all_of_it_moves" {
   }
 
   assert {
-    condition     = output.homes == { "us-east-1" = "us-west-2", "us-west-2" = "us-west-2" }
+    condition     = output.home_buckets == { "us-east-1" = "tallystream-franklin-2028-111122223333-us-west-2", "us-west-2" = "tallystream-franklin-2028-111122223333-us-west-2" }
     error_message = "both regions must use the stream, ledger and bucket of us-west-2"
   }
 }

@@ -41,12 +41,6 @@ mock_resource "aws_kms_key" {
   }
 }
 
-mock_resource "aws_kms_replica_key" {
-  defaults = {
-    arn = "arn:aws:kms:us-west-2:111122223333:key/mrk-00000000000000000000000000000001"
-  }
-}
-
 mock_resource "aws_vpc_endpoint" {
   defaults = {
     dns_entry = [{
@@ -64,6 +58,6 @@ mock_resource "aws_cloudfront_distribution" {
 
 mock_resource "aws_s3_bucket" {
   defaults = {
-    arn = "arn:aws:s3:::tallystream-franklin-2028-copy"
+    arn = "arn:aws:s3:::tallystream-franklin-2028-111122223333-us-east-1"
   }
 }
