@@ -11,20 +11,24 @@ import (
 	"time"
 
 	"tallystream/fanout/bus"
-	"tallystream/publish/bucket"
+	"tallystream/publish/stores"
 	"tallystream/schemas"
 	"tallystream/service"
+	"tallystream/service/cloud"
 )
 
 // Command is `tallystream fanout`: the live tier, the bus of this machine, and
 // the published files, at one address for the public.
 type Command struct {
 	Data      string `help:"Directory with definition.json; nothing else in it is read." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
-	Bucket    string `help:"Directory that is published." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
+	Bucket    string `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
 	Listen    string `help:"Address for viewers." default:"127.0.0.1:8080"`
 	Bus       string `help:"NATS URL of a bus elsewhere; empty: this process is the bus." placeholder:"URL"`
 	BusListen string `help:"Where the other services reach this process as their bus." default:"127.0.0.1:4250"`
 	Status    string `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
+
+	Stores string        `help:"Where the bucket is: embedded (a directory) or aws." enum:"embedded,aws" default:"embedded" env:"TALLYSTREAM_STORES"`
+	Cloud  cloud.Options `embed:""`
 
 	Origin        []string      `help:"Pages of these origins may connect too, such as https://results.example.org; * is all." placeholder:"URL"`
 	Host          []string      `help:"Answer for these host names only." placeholder:"NAME"`
@@ -48,17 +52,26 @@ type Command struct {
 
 // Run serves until ctx ends, and then tells viewers when to come back.
 func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
-	definition, err := c.definition()
+	opened, err := c.open()
 	if err != nil {
 		return err
 	}
+	election := opened.Election.Definition.Election
 	g, ctx := service.NewGroup(ctx)
-	wire, closeBus, err := c.connect(definition.Election, bus.NewMetrics(g.Status.Registry), log)
+	wire, closeBus, err := c.connect(election, bus.NewMetrics(g.Status.Registry), log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeBus()) }()
-	files, err := bucket.OpenDirectory(c.Bucket, bucket.WithMetrics(bucket.NewMetrics(g.Status.Registry)))
+	kept, err := stores.Open(ctx, stores.Config{
+		Options: service.Options{Data: c.Data, Stores: c.Stores, Cloud: c.Cloud}, Bucket: c.Bucket, Opened: opened,
+		Registry: g.Status.Registry, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Close()) }()
+	files, err := kept.Bucket(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,7 +106,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 	}
 	g.Go(func() error { return server.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, files.Handler(), listeners...) })
-	log.InfoContext(ctx, "serving viewers", "addr", config.scheme()+"://"+at, "election", definition.Election, "bucket", c.Bucket, "engine", server.Engine())
+	log.InfoContext(ctx, "serving viewers", "addr", config.scheme()+"://"+at, "election", election, "stores", c.Stores, "engine", server.Engine())
 	return g.Wait()
 }
 
@@ -133,17 +146,18 @@ func closeAll(listeners []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-func (c *Command) definition() (*schemas.Definition, error) {
+// open reads the definition. Viewers need no roster.
+func (c *Command) open() (*service.Opened, error) {
 	path := service.Data{Dir: c.Data}.DefinitionPath()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the election: %w", err)
 	}
-	d, err := schemas.ParseDefinition(b)
+	e, err := schemas.OpenElection(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return d, nil
+	return &service.Opened{Election: e, Definition: b}, nil
 }
 
 // connect joins the bus, which is this process unless another is named.

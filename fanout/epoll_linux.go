@@ -32,24 +32,40 @@ type epoll struct {
 }
 
 // serveEpoll runs the engine until ctx ends and nobody is left.
-func (s *Server) serveEpoll(ctx context.Context, pages http.Handler, listeners []net.Listener) (err error) {
-	e := &epoll{server: s, pages: newHandover(s.limits.PageConnections, listeners[0].Addr()), accept4: acceptSocket}
-	if e.spare, err = openSpare(); err != nil {
+func (s *Server) serveEpoll(ctx context.Context, pages http.Handler, listeners []net.Listener) error {
+	e, err := newEpoll(s, listeners)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.closeSpare()) }()
+	return e.serve(ctx, pages)
+}
+
+func newEpoll(s *Server, listeners []net.Listener) (_ *epoll, err error) {
+	if len(listeners) == 0 {
+		return nil, errors.New("serving viewers: no listener")
+	}
+	e := &epoll{server: s, pages: newHandover(s.limits.PageConnections, listeners[0].Addr()), accept4: acceptSocket}
+	if e.spare, err = openSpare(); err != nil {
+		return nil, err
+	}
 	for range runtime.GOMAXPROCS(0) {
 		l, err := newLoop(e)
 		if err != nil {
-			return errors.Join(err, e.closeLoops())
+			return nil, errors.Join(err, e.close())
 		}
 		e.loops = append(e.loops, l)
 	}
 	for i, l := range listeners {
 		if err := e.loops[i%len(e.loops)].listen(l); err != nil {
-			return errors.Join(err, e.closeLoops())
+			return nil, errors.Join(err, e.close())
 		}
 	}
+	return e, nil
+}
+
+func (e *epoll) serve(ctx context.Context, pages http.Handler) (err error) {
+	defer func() { err = errors.Join(err, e.close()) }()
+	s := e.server
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return service.Serve(ctx, e.pages, pages) })
 	for _, l := range e.loops {
@@ -77,8 +93,8 @@ func (e *epoll) tell(set func(*loop)) {
 	}
 }
 
-func (e *epoll) closeLoops() error {
-	var errs []error
+func (e *epoll) close() error {
+	errs := []error{e.closeSpare()}
 	for _, l := range e.loops {
 		errs = append(errs, l.close())
 	}
