@@ -31,7 +31,7 @@ type aws struct {
 	clients *cloud.Clients
 	names   cloud.Names
 	checked bool
-	metrics *kinesis.Metrics // of both sides of the stream
+	metrics *kinesis.Metrics // of both sides of the stream; nil: neither is open
 }
 
 func openAWS(ctx context.Context, s *Stores) (*aws, error) {
@@ -43,10 +43,13 @@ func openAWS(ctx context.Context, s *Stores) (*aws, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &aws{stores: s, clients: clients, names: names, metrics: kinesis.NewMetrics(s.cfg.Registry)}, nil
+	return &aws{stores: s, clients: clients, names: names}, nil
 }
 
 func (a *aws) stream() kinesis.Config {
+	if a.metrics == nil {
+		a.metrics = kinesis.NewMetrics(a.stores.cfg.Registry)
+	}
 	return kinesis.Config{
 		API: a.clients.Kinesis, Stream: a.names.Stream, Partitions: a.stores.cfg.Opened.Election.Definition.Partitions,
 		Metrics: a.metrics, Logger: a.stores.cfg.Logger,
