@@ -357,6 +357,44 @@ func TestABucketWithoutItsMarkIsNotPublishedTo(t *testing.T) {
 	})
 }
 
+// overtaken is a process that is slow: something happens before it looks for
+// a first snapshot.
+type overtaken struct {
+	*process
+	meanwhile func()
+}
+
+func (o *overtaken) Get(ctx context.Context, key string) ([]byte, error) {
+	if o.meanwhile != nil && key == schemas.SnapshotKey(1) {
+		meanwhile := o.meanwhile
+		o.meanwhile = nil
+		meanwhile()
+	}
+	return o.process.Get(ctx, key)
+}
+
+// The simulation of faults found this one: the operator was told to restore a
+// register that was whole.
+func TestASequencerThatIsOvertakenAtTheFirstStartIsFencedAndBlamesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		var second *night
+		slow := &overtaken{process: store.process(nil)}
+		slow.meanwhile = func() {
+			second = begin(t, b, store.process(nil), newViewer(t, store), nil)
+			second.mustFinish()
+		}
+		first := begin(t, b, slow.process, newViewer(t, store), func(c *publish.Config) { c.Bucket = slow })
+		if err := <-first.done; !errors.Is(err, publish.ErrFenced) || errors.Is(err, publish.ErrForeign) {
+			t.Errorf("the first ended with %v", err)
+		}
+		first.stop()
+		checkChain(t, store, e)
+		second.mustEnd()
+	})
+}
+
 func TestOtherBytesAtTheNextNumberStopTheSequencer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openElection(t, smallElection())

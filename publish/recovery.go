@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,6 +118,15 @@ func (s *Sequencer) refuseUnmarked(ctx context.Context) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("looking for a first snapshot: %w", err)
+	}
+	// Unless the mark has moved since we took it: then they are of whoever took
+	// the epoch after ours.
+	now, err := s.cfg.Register.Load(ctx, markName)
+	if err != nil {
+		return fmt.Errorf("reading the publication mark again: %w", err)
+	}
+	if !bytes.Equal(now, s.mark.encode(s.cfg.Election.Definition.Origin)) {
+		return fmt.Errorf("%w: an epoch was taken after ours, %d", ErrFenced, s.epoch)
 	}
 	return fmt.Errorf("%w: it has snapshots, but the register has no mark of them (restore the register, or publish to an empty bucket)", ErrForeign)
 }
