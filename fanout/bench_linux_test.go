@@ -3,9 +3,12 @@ package fanout_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"runtime"
@@ -27,6 +30,13 @@ import (
 // again, so that what the server uses can be told from what they use.
 const crowdEnv = "FANOUT_TEST_CROWD" // "address viewers query offer"
 
+// What a crowd asks for.
+const (
+	offerNothing = iota
+	offerCompression
+	offerTLS
+)
+
 // crowdMain is that other process: viewers who only count bytes. It prints a
 // line when all are there, and one whenever they have, together, as many bytes
 // as a line on its standard input says.
@@ -36,16 +46,19 @@ func crowdMain(args string) error {
 	if _, err := fmt.Sscan(args, &addr, &viewers, &query, &offer); err != nil {
 		return err
 	}
-	poll, err := unix.EpollCreate1(0)
-	if err != nil {
-		return err
-	}
 	extension := ""
-	if offer > 0 {
+	if offer == offerCompression {
 		extension = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 	}
 	request := "GET /v1/live" + query + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + extension + "\r\n"
+	if offer == offerTLS {
+		return tlsCrowd(addr, viewers, request)
+	}
+	poll, err := unix.EpollCreate1(0)
+	if err != nil {
+		return err
+	}
 	to, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
 		return err
@@ -101,6 +114,55 @@ func crowdMain(args string) error {
 			fmt.Println("all have it")
 		}
 	}
+}
+
+// tlsCrowd is the same over TLS, with a goroutine for each viewer.
+func tlsCrowd(addr string, viewers int, request string) error {
+	came := make(chan int, viewers)
+	for range viewers {
+		c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // a rehearsal on this machine
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(c, request); err != nil {
+			return err
+		}
+		b := make([]byte, 4096)
+		for got := ""; !strings.Contains(got, `"hello"`); {
+			n, err := c.Read(b)
+			if err != nil {
+				return err
+			}
+			got += string(b[:n])
+		}
+		go func() {
+			for {
+				n, err := c.Read(b)
+				if err != nil {
+					close(came)
+					return
+				}
+				came <- n
+			}
+		}()
+	}
+	fmt.Println("all here")
+	total := 0
+	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); fmt.Println("all have it") {
+		want, err := strconv.Atoi(asked.Text())
+		if err != nil {
+			return err
+		}
+		for total < want {
+			n, ok := <-came
+			if !ok {
+				return nil
+			}
+			total += n
+		}
+		total -= want
+	}
+	return nil
 }
 
 // crowd is the running other process.
@@ -193,9 +255,10 @@ func BenchmarkDeliveryCPU(b *testing.B) {
 	b.Run("write(2) plain", func(b *testing.B) { benchRaw(b, plain) })
 	b.Run("write(2) deflated", func(b *testing.B) { benchRaw(b, deflated) })
 	for _, e := range []fanout.Engine{fanout.Epoll, fanout.Portable} {
-		b.Run(string(e)+" plain", func(b *testing.B) { benchEngine(b, e, 0) })
-		b.Run(string(e)+" deflated", func(b *testing.B) { benchEngine(b, e, 1) })
+		b.Run(string(e)+" plain", func(b *testing.B) { benchEngine(b, fanout.Config{Engine: e}, offerNothing) })
+		b.Run(string(e)+" deflated", func(b *testing.B) { benchEngine(b, fanout.Config{Engine: e}, offerCompression) })
 	}
+	b.Run("portable TLS", func(b *testing.B) { benchEngine(b, fanout.Config{TLS: lentTLS()}, offerTLS) })
 }
 
 func perDelivery(b *testing.B, used time.Duration) {
@@ -204,20 +267,21 @@ func perDelivery(b *testing.B, used time.Duration) {
 }
 
 // benchEngine sends b.N deltas to everybody.
-func benchEngine(b *testing.B, e fanout.Engine, offer int) {
-	x := startTier(b, fanout.Config{Engine: e, PingEvery: time.Hour}, "county/other")
+func benchEngine(b *testing.B, cfg fanout.Config, offer int) {
+	cfg.PingEvery, cfg.Limits.IdleTimeout = time.Hour, time.Hour
+	x := startTier(b, cfg, "county/other")
 	c := startCrowd(b, x.addr, benchViewers, "?g=contest/c&e=1&v=100000", offer)
 	rounds, sizes := make([][]byte, b.N), make([]int, b.N)
 	for i := range rounds {
 		rounds[i] = sizedDelta(schemas.Version(100_000 + i))
 		payload := rounds[i]
-		if offer > 0 {
+		if offer == offerCompression {
 			var err error
 			if payload, err = wire.Deflate(rounds[i]); err != nil {
 				b.Fatal(err)
 			}
 		}
-		sizes[i] = len(wire.AppendHead(nil, wire.Text, offer > 0, len(payload))) + len(payload)
+		sizes[i] = len(wire.AppendHead(nil, wire.Text, false, len(payload))) + len(payload)
 	}
 	b.ResetTimer()
 	before := cpu(b)
@@ -254,7 +318,7 @@ func benchRaw(b *testing.B, message []byte) {
 			fds <- fd
 		}
 	}()
-	c := startCrowd(b, l.Addr().String(), benchViewers, "?", 0)
+	c := startCrowd(b, l.Addr().String(), benchViewers, "?", offerNothing)
 	all := make([]int, benchViewers)
 	for i := range all {
 		all[i] = <-fds
@@ -286,28 +350,38 @@ func benchRaw(b *testing.B, message []byte) {
 //
 //	go test ./fanout -run '^$' -bench ConnectionAtRest -benchtime 1x
 func BenchmarkConnectionAtRest(b *testing.B) {
-	const viewers = 10_000
 	for _, e := range []fanout.Engine{fanout.Epoll, fanout.Portable} {
-		for offer, name := range []string{" plain", " deflated"} {
-			b.Run(string(e)+name, func(b *testing.B) {
-				for b.Loop() {
-					x := startTier(b, fanout.Config{Engine: e})
-					rested, resident := atRest(b)
-					c := startCrowd(b, x.addr, viewers, "?g=contest/c", offer)
-					there := residentBytes(b)
-					after, _ := atRest(b)
-					b.ReportMetric(float64(after-rested)/viewers, "bytes/connection")
-					b.ReportMetric(float64(there-resident)/viewers, "resident/connection")
-					if n := x.Hub().Sessions(); n != viewers {
-						b.Fatal(n)
-					}
-					_ = c.cmd.Process.Kill()
-					x.stop()
-				}
-				b.ReportMetric(0, "ns/op")
-			})
-		}
+		b.Run(string(e)+" plain", func(b *testing.B) { benchRest(b, fanout.Config{Engine: e}, 10_000, offerNothing) })
+		b.Run(string(e)+" deflated", func(b *testing.B) { benchRest(b, fanout.Config{Engine: e}, 10_000, offerCompression) })
 	}
+	b.Run("portable TLS", func(b *testing.B) { benchRest(b, fanout.Config{TLS: lentTLS()}, 2000, offerTLS) })
+}
+
+func benchRest(b *testing.B, cfg fanout.Config, viewers int, offer int) {
+	for b.Loop() {
+		x := startTier(b, cfg)
+		rested, resident := atRest(b)
+		c := startCrowd(b, x.addr, viewers, "?g=contest/c", offer)
+		there := residentBytes(b)
+		after, _ := atRest(b)
+		b.ReportMetric(float64(after-rested)/float64(viewers), "bytes/connection")
+		b.ReportMetric(float64(there-resident)/float64(viewers), "resident/connection")
+		if n := x.Hub().Sessions(); n != viewers {
+			b.Fatal(n)
+		}
+		_ = c.cmd.Process.Kill()
+		x.stop()
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// lentTLS is a configuration with a certificate for this machine.
+func lentTLS() *tls.Config {
+	lent := httptest.NewTLSServer(http.NotFoundHandler())
+	defer lent.Close()
+	config := lent.TLS.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	return config
 }
 
 // atRest is what is used after a collection: heap and stacks, resident.
