@@ -25,8 +25,9 @@ type Hub struct {
 
 	stateMu sync.Mutex // guards the rest
 	state   State
-	hello   *Frame   // that says the state; nil: not built since it changed
-	dirty   []*topic // with news since the last Flush
+	missed  schemas.SnapshotNumber // the last one that was passed over unannounced; 0: none
+	hello   *Frame                 // that says the state; nil: not built since it changed
+	dirty   []*topic               // with news since the last Flush
 }
 
 // State is how far the hub is.
@@ -109,6 +110,7 @@ func (h *Hub) OnDelta(frame []byte) (head schemas.DeltaHeader, ok bool) {
 
 // OnPublished takes in what a snapshot brought.
 func (h *Hub) OnPublished(p schemas.Published) {
+	h.miss(p.Snapshot)
 	h.advance(State{Epoch: p.Epoch, Log: p.Log, Snapshot: p.Snapshot})
 	for i := range p.Documents {
 		a := &p.Documents[i]
@@ -141,9 +143,33 @@ func (h *Hub) Restate(log schemas.LogSize, d schemas.DocumentID, version schemas
 	return news
 }
 
-// RestateSnapshot notes the newest snapshot that the bucket has.
+// RestateSnapshot notes the newest snapshot that the bucket has, after all of
+// its documents were restated.
 func (h *Hub) RestateSnapshot(log schemas.LogSize, n schemas.SnapshotNumber) {
 	h.advance(State{Log: log, Snapshot: n})
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	if n >= h.missed {
+		h.missed = 0
+	}
+}
+
+// miss notes that snapshots before n were not announced here. What they
+// brought to documents that no later one names would never be told.
+func (h *Hub) miss(n schemas.SnapshotNumber) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	if n > h.state.Snapshot+1 {
+		h.missed = n - 1
+	}
+}
+
+// announced is the newest snapshot heard of, and whether one before it was
+// not announced.
+func (h *Hub) announced() (newest schemas.SnapshotNumber, gap bool) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	return h.state.Snapshot, h.missed != 0
 }
 
 // advance moves the state on. A later epoch may begin with a smaller log.

@@ -227,6 +227,41 @@ func restate(hub *fanout.Hub, p *press) {
 	hub.RestateSnapshot(p.printedLog, p.snapshot)
 }
 
+// The simulation of faults found this one: the announcement that was lost
+// named a document that no later one named, and its viewers never heard of it.
+func TestAnAnnouncementThatWasLostBetweenOthersIsFoundInTheBucket(t *testing.T) {
+	const quiet, busy schemas.DocumentID = "contest/quiet", "contest/busy"
+	p := newPress(quiet, busy)
+	hub := newHub(8)
+	restater := fanout.NewRestater(hub, p)
+	w := newWatcher(hub, quiet, busy)
+	w.connect(t)
+	p.change(quiet, "u1")
+	p.change(busy, "u1")
+	hub.OnPublished(p.publish(true))
+	look := func() bool {
+		snapshot, _, err := restater.Look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snapshot != nil
+	}
+	look() // the first look is for everything
+	p.change(quiet, "u1")
+	p.publish(false) // the bus lost it
+	p.change(busy, "u1")
+	hub.OnPublished(p.publish(false))
+	if !look() {
+		t.Error("a gap in the announcements was not seen")
+	}
+	for !w.take(t, p, 100) {
+	}
+	w.check(t, p)
+	if look() {
+		t.Error("everything is known, and was restated again")
+	}
+}
+
 func TestAViewerThatTakesNothingHoldsNothing(t *testing.T) {
 	const g schemas.DocumentID = "contest/c"
 	p := newPress(g)
