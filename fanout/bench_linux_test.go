@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -386,8 +387,7 @@ func lentTLS() *tls.Config {
 
 // atRest is what is used after a collection: heap and stacks, resident.
 func atRest(b *testing.B) (used, resident int64) {
-	runtime.GC()
-	runtime.GC()
+	debug.FreeOSMemory() // what an earlier benchmark left behind is not this one's
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse), residentBytes(b)

@@ -54,7 +54,7 @@ func (s *Server) Engine() Engine { return s.cfg.Engine }
 // Hub is what the server serves from.
 func (s *Server) Hub() *Hub { return s.hub }
 
-// OnDelta takes a delta frame from the bus, and copies it.
+// OnDelta takes a delta frame from the bus, and keeps it.
 func (s *Server) OnDelta(frame []byte) {
 	if h, ok := s.hub.OnDelta(frame); ok {
 		s.metrics.onBus.Observe(since(s.now(), h.Micros))
@@ -67,7 +67,7 @@ func (s *Server) OnPublished(p schemas.Published) { s.hub.OnPublished(p) }
 // Delta takes a delta from a publisher in this process, without a bus. The
 // frame may be used again when it returns.
 func (s *Server) Delta(_ context.Context, _ schemas.DocumentID, frame []byte) error {
-	s.OnDelta(frame)
+	s.OnDelta(append([]byte(nil), frame...))
 	return nil
 }
 

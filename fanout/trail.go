@@ -72,7 +72,7 @@ const (
 	Superseded Outcome = "superseded" // it is of an epoch that ended
 )
 
-// Add takes a delta frame with its header in, and copies the frame. watched
+// Add takes a delta frame with its header in, and keeps the frame. watched
 // says that the document has viewers: without any, old deltas are not worth the
 // work of uniting them.
 func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome {
@@ -145,8 +145,13 @@ func (t *Trail) Announce(epoch schemas.Epoch, version schemas.Version, hash sche
 // theirs are the same.
 //
 // log is the size of the log at that snapshot. A viewer of an epoch whose
-// version is beyond it knows more than the snapshot, and is left alone.
+// version is beyond it knows more than the snapshot, and is left alone. If the
+// trail itself does, the snapshot is old: a later one was announced while it
+// was read.
 func (t *Trail) Restate(log schemas.LogSize, version schemas.Version, hash schemas.Digest) bool {
+	if t.published && t.version > schemas.Version(log) {
+		return false
+	}
 	if t.published && t.hash == hash {
 		t.log = log
 		return t.epoch == 0 // those who were left alone may be covered now

@@ -9,7 +9,7 @@ import (
 )
 
 // deflateLevel: see the README for what the others cost and save.
-const deflateLevel = 6
+const deflateLevel = 3
 
 var deflaters = sync.Pool{New: func() any {
 	w, err := flate.NewWriter(nil, deflateLevel)
