@@ -67,7 +67,7 @@ resource "aws_iam_role_policy_attachment" "admin" {
 	{"one-writer", region + "roles.tf", `actions   = ["kinesis:PutRecords",`, `actions   = ["dynamodb:PutItem", "kinesis:PutRecords",`, "dynamodb:PutItem is allowed in regions that do not write"},
 	{"one-writer", region + "roles.tf", "for_each = local.writes ? [1] : []", "for_each = [1]", "allowed in regions that do not write"},
 	{"one-writer", region + "roles.tf", `actions   = ["s3:PutObject"]`, `actions   = ["s3:PutObject", "s3:DeleteObject"]`, "no service may s3:DeleteObject"},
-	{"one-writer", region + "roles.tf", `"dynamodb:ConditionCheckItem", "dynamodb:PutItem"`, `"dynamodb:DeleteItem", "dynamodb:PutItem"`, "the ledger forgets nothing"},
+	{"one-writer", region + "roles.tf", `["dynamodb:PutItem", "dynamodb:UpdateItem"]`, `["dynamodb:DeleteItem", "dynamodb:PutItem"]`, "the ledger forgets nothing"},
 	{"one-writer", region + "signing.tf", "-publish-${var.writer_region}\"]\n    }\n\n    condition {", "-publish-${var.region}\"]\n    }\n\n    condition {", "kms:Sign is allowed in regions that do not write"},
 	{"one-writer", region + "names.tf", "var.writer_region == var.region", "true", "local.writes does not compare"},
 	{"one-writer", root + "regions.tf", "writer_region      = var.writer_region", `writer_region      = "us-east-1"`, "want the deployment's own switch"},

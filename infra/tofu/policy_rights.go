@@ -110,6 +110,27 @@ func (l *look) resources(m *check.Module, document *check.Block, s nestedBlock, 
 	}
 }
 
+// RightsOf are the rights of a service's role, as "action on resource".
+func RightsOf(d Deployment, service string) []string {
+	m := d.Modules[Region]
+	var out []string
+	for _, document := range m.Of("data", "aws_iam_policy_document") {
+		if document.Name != service {
+			continue
+		}
+		for _, s := range nested(m, document.Body, "statement") {
+			actions, _ := list(m, s.Body, "actions")
+			resources, _ := list(m, s.Body, "resources")
+			for _, a := range actions {
+				for _, r := range resources {
+					out = append(out, a+" on "+r)
+				}
+			}
+		}
+	}
+	return out
+}
+
 // UnusedExceptions are exceptions to the policy rights that no statement needs.
 func UnusedExceptions(d Deployment) []string {
 	l, used := look{Deployment: d}, map[string]bool{}

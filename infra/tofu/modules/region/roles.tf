@@ -28,18 +28,25 @@ resource "aws_iam_role" "task" {
   tags               = local.tags
 }
 
-# Ingest puts submissions into the stream and reads what became of a unit's.
+# Ingest puts submissions into the stream and reads what became of a unit's, and how
+# far counting is behind.
 data "aws_iam_policy_document" "ingest" {
   statement {
     sid       = "Append"
-    actions   = ["kinesis:PutRecords", "kinesis:DescribeStreamSummary", "kinesis:ListShards"]
+    actions   = ["kinesis:PutRecords", "kinesis:DescribeStreamSummary"]
     resources = [local.home_stream_arn]
   }
 
   statement {
     sid       = "ReadStatesOfUnits"
-    actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:DescribeTable"]
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
     resources = [local.home_ledger_arn]
+  }
+
+  statement {
+    sid       = "ReadLag"
+    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    resources = [local.home_control_arn]
   }
 
   statement {
@@ -72,14 +79,20 @@ data "aws_iam_policy_document" "aggregate" {
 
   statement {
     sid       = "ReadStreamPushed"
-    actions   = ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"]
+    actions   = ["kinesis:SubscribeToShard"]
     resources = ["${local.home_stream_arn}/consumer/${local.name}-aggregate:*"] # the end is the consumer's time of birth
   }
 
   statement {
-    sid       = "ReadLedgerAndLeases"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query"]
-    resources = [local.home_ledger_arn, local.home_control_arn]
+    sid       = "ReadLedger"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
+    resources = [local.home_ledger_arn]
+  }
+
+  statement {
+    sid       = "ReadLeases"
+    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    resources = [local.home_control_arn]
   }
 
   dynamic "statement" {
@@ -87,7 +100,7 @@ data "aws_iam_policy_document" "aggregate" {
 
     content {
       sid       = "WriteLedger"
-      actions   = ["dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
       resources = [local.home_ledger_arn]
     }
   }
@@ -97,7 +110,7 @@ data "aws_iam_policy_document" "aggregate" {
 
     content {
       sid       = "WriteLeases"
-      actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem"]
       resources = [local.home_control_arn]
     }
   }
@@ -116,12 +129,18 @@ data "aws_iam_policy_document" "aggregate" {
 }
 
 # Publish reads the ledger, moves the publication head by compare-and-swap, puts
-# objects and signs. It can delete nothing.
+# objects and signs. It can delete nothing but its own lease.
 data "aws_iam_policy_document" "publish" {
   statement {
-    sid       = "ReadLedgerAndHead"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query"]
-    resources = [local.home_ledger_arn, local.home_control_arn]
+    sid       = "ReadLedger"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
+    resources = [local.home_ledger_arn]
+  }
+
+  statement {
+    sid       = "ReadHeadAndLease"
+    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    resources = [local.home_control_arn]
   }
 
   statement {
@@ -138,7 +157,7 @@ data "aws_iam_policy_document" "publish" {
 
   statement {
     sid       = "ReadSigningKey"
-    actions   = ["kms:DescribeKey", "kms:GetPublicKey"]
+    actions   = ["kms:GetPublicKey"]
     resources = [var.home.signing_key_arn]
   }
 
@@ -146,8 +165,8 @@ data "aws_iam_policy_document" "publish" {
     for_each = local.writes ? [1] : []
 
     content {
-      sid       = "MoveHead"
-      actions   = ["dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+      sid       = "MoveHeadAndLease"
+      actions   = ["dynamodb:DeleteItem", "dynamodb:PutItem"]
       resources = [local.home_control_arn]
     }
   }

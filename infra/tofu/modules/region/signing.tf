@@ -18,7 +18,7 @@ data "aws_iam_policy_document" "signing_key" {
   # principal, which KMS would want to exist before the key.
   statement {
     sid       = "Read"
-    actions   = ["kms:GetPublicKey", "kms:DescribeKey"]
+    actions   = ["kms:GetPublicKey"]
     resources = ["*"]
 
     principals {
