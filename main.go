@@ -30,6 +30,7 @@ import (
 	"tallystream/service"
 	"tallystream/service/cloud"
 	"tallystream/simulator"
+	"tallystream/simulator/viewers"
 )
 
 // commands is the command line.
@@ -39,6 +40,7 @@ type commands struct {
 
 	Rehearse simulator.RehearseCommand `cmd:"" help:"Run a whole election night on this machine and check every number." group:"rehearse"`
 	Simulate simulator.SimulateCommand `cmd:"" help:"Drive running services from outside, as their clients and viewers would." group:"rehearse"`
+	Viewers  viewers.ViewersCommand    `cmd:"" help:"Load the live tier with many viewers and check what they get." group:"rehearse"`
 
 	Ingest    ingest.Command    `cmd:"" help:"Take signed submissions in and give receipts." group:"services"`
 	Aggregate aggregate.Command `cmd:"" help:"Fold the stream into the ledger." group:"services"`

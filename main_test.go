@@ -13,6 +13,9 @@ func TestEveryCommandParsesAndHelps(t *testing.T) {
 		"rehearse", "rehearse --generate us --revisions 1 --speed max --exit", "rehearse --results a.csv --results b,c.csv.gz", "rehearse --results a.csv b.csv --exit",
 		"simulate --prepare", "ingest --data d --listen 127.0.0.1:1", "aggregate", "publish --export-every 5s", "fanout", "watch president --json",
 		"keys new official --out k", "keys show k", "version", "submit body.json --key k --url http://127.0.0.1:1",
+		"viewers ws://127.0.0.1:8080 -n 10 --storm-at 5s --json", "setup --check --aws-endpoint http://127.0.0.1:1", "setup --plan",
+		"rehearse --aws-endpoint http://127.0.0.1:1 --generate county", "ingest --stores aws --aws-region us-east-1", "aggregate --stores aws", "publish --stores aws", "fanout --stores aws",
+		"convert definition.json",
 	} {
 		var cli commands
 		parser, err := kong.New(&cli, options()...)
