@@ -40,8 +40,10 @@ func (r *Restater) Look(ctx context.Context) (restated *schemas.Snapshot, docume
 	}
 	known, gap := r.hub.announced()
 	switch {
+	case snapshot.Number < known: // a sequencer that was stopped for a while moved latest back
+		return nil, 0, nil
 	case first, gap:
-	case snapshot.Number <= known:
+	case snapshot.Number == known:
 		r.ahead = 0
 		return nil, 0, nil
 	case r.ahead <= known:

@@ -149,7 +149,7 @@ func (t *Trail) Announce(epoch schemas.Epoch, version schemas.Version, hash sche
 // trail itself does, the snapshot is old: a later one was announced while it
 // was read.
 func (t *Trail) Restate(log schemas.LogSize, version schemas.Version, hash schemas.Digest) bool {
-	if t.published && t.version > schemas.Version(log) {
+	if t.published && t.version > log {
 		return false
 	}
 	if t.published && t.hash == hash {

@@ -137,6 +137,18 @@ func TestATrailLeadsEveryViewerOn(t *testing.T) {
 	}
 }
 
+func TestAnOldSnapshotDoesNotTakeBackWhatALaterOneAnnounced(t *testing.T) {
+	trail := fanout.NewTrail("contest/c")
+	trail.Announce(4, 15, hashOf(15))
+	if trail.Restate(9, 7, hashOf(7)) {
+		t.Error("bytes of version 7 were news after version 15 was announced")
+	}
+	frame, _, ok := trail.Next(fanout.Position{})
+	if !ok || !strings.Contains(string(frame.Text()), hashOf(15).String()) {
+		t.Errorf("who comes is led to %s", frame.Text())
+	}
+}
+
 func TestRestatedBytesLeaveViewersAloneWhoKnowMore(t *testing.T) {
 	trail := fanout.NewTrail(contest)
 	if !trail.Restate(10, 5, hashOf(5)) {
