@@ -42,6 +42,7 @@ module "global" {
   origin_secret      = var.origin_secret
   administrators     = var.administrators
   alarm_subscribers  = var.alarm_subscribers
+  runbooks_url       = var.runbooks_url
   monthly_budget_usd = var.monthly_budget_usd
   shield_advanced    = var.shield_advanced
   tags               = local.tags

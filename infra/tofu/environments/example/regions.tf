@@ -43,6 +43,7 @@ module "east" {
   prewarm           = var.prewarm
   administrators    = var.administrators
   alarm_subscribers = var.alarm_subscribers
+  runbooks_url      = var.runbooks_url
   tags              = local.tags
 }
 
@@ -78,5 +79,6 @@ module "west" {
   prewarm           = var.prewarm
   administrators    = var.administrators
   alarm_subscribers = var.alarm_subscribers
+  runbooks_url      = var.runbooks_url
   tags              = local.tags
 }

@@ -175,6 +175,16 @@ variable "alarm_subscribers" {
   }
 }
 
+variable "runbooks_url" {
+  type        = string
+  description = "Where infra/runbooks is published for those on duty; every alarm links to it."
+
+  validation {
+    condition     = startswith(var.runbooks_url, "https://") && !endswith(var.runbooks_url, "/")
+    error_message = "runbooks_url must be an https URL without a slash at its end."
+  }
+}
+
 variable "monthly_budget_usd" {
   type        = number
   description = "Dollars a month, from `tallystream capacity`."

@@ -15,7 +15,6 @@ variable "alarm_subscribers" {
 variable "runbooks_url" {
   type        = string
   description = "Where infra/runbooks is published for those on duty; the alarms link to it."
-  default     = "https://github.com/tallystream/tallystream/blob/main/infra/runbooks"
 
   validation {
     condition     = startswith(var.runbooks_url, "https://") && !endswith(var.runbooks_url, "/")

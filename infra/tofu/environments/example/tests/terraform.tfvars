@@ -50,3 +50,4 @@ monthly_budget_usd = 5000
 prewarm = {
   close = { schedule = "at(2028-11-07T18:00:00)", timezone = "America/Chicago", minimum = { ingest = 12, aggregate = 8, fanout = 40 } }
 }
+runbooks_url = "https://intranet.example.org/runbooks"
