@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,9 +19,18 @@ import (
 
 // Options of a connection. Either Server or URL must be set.
 type Options struct {
-	Server   *Server // in this process: no socket
-	URL      string  // "nats://host:port"; a token stands before an "@"
-	Election schemas.ElectionID
+	Server *Server // in this process: no socket
+	// URL is "nats://host:port", or several with commas between them: when one
+	// goes away, the connection moves to another, and to servers of their
+	// cluster that it has heard of. A token, or user:password, stands before
+	// an "@"; the scheme "tls" demands TLS.
+	URL string
+	// TLS is used when the server asks for it, and demanded if it is set.
+	TLS *tls.Config
+	// Credentials is a file of NATS credentials (a JWT and its seed), for a
+	// bus whose operator hands those out.
+	Credentials string
+	Election    schemas.ElectionID
 	// Name shows in the server's list of connections.
 	Name    string
 	Metrics *Metrics     // default: not registered anywhere
@@ -78,6 +88,12 @@ func Connect(o Options) (*Bus, error) {
 		opts = append(opts, nats.InProcessServer(o.Server.nats), nats.Token(o.Server.token))
 	} else if o.URL == "" {
 		return nil, errors.New("connecting to the bus: neither a server nor a URL")
+	}
+	if o.TLS != nil {
+		opts = append(opts, nats.Secure(o.TLS))
+	}
+	if o.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(o.Credentials))
 	}
 	if b.nats, err = nats.Connect(o.URL, opts...); err != nil {
 		return nil, fmt.Errorf("connecting to the bus: %w", err)

@@ -40,3 +40,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	r.MustRegister(m.connected)
 	return m
 }
+
+// Register registers the server's own metric.
+func (s *Server) Register(r prometheus.Registerer) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "tallystream", Subsystem: "bus", Name: "peers", Help: "Other servers of the bus's cluster that this process's server is linked to.",
+	}, func() float64 { return float64(s.Peers()) }))
+}
