@@ -20,12 +20,19 @@ type Stores struct {
 	Close  func() error
 }
 
+// StreamOptions are choices in reading a stream on AWS.
+type StreamOptions struct {
+	Consumer    string `help:"ARN of a registered consumer of the stream: enhanced fan-out instead of polling." placeholder:"ARN" group:"aws"`
+	SkipExpired bool   `help:"Pass over parts of the stream that expired before they were read. What they held is lost: for operators who know that." group:"aws"`
+}
+
 // OpenStores opens them; main.go binds it to publish/stores, which lies above.
-type OpenStores func(ctx context.Context, o service.Options, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (*Stores, error)
+type OpenStores func(ctx context.Context, o service.Options, s StreamOptions, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (*Stores, error)
 
 // Command is `tallystream aggregate`.
 type Command struct {
 	service.Options
+	StreamOptions
 }
 
 // Run folds the stream into the ledger until ctx ends, then commits what is at
@@ -41,7 +48,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	}
 	defer func() { err = errors.Join(err, hints.Close()) }()
 	g, ctx := service.NewGroup(ctx)
-	stores, err := open(ctx, c.Options, opened, g.Status.Registry, log)
+	stores, err := open(ctx, c.Options, c.StreamOptions, opened, g.Status.Registry, log)
 	if err != nil {
 		return err
 	}

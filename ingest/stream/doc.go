@@ -24,8 +24,9 @@ type Record struct {
 	Bytes     []byte
 }
 
-// MaxRecord is the largest record that a stream takes: what Kinesis takes.
-const MaxRecord = 1 << 20
+// MaxRecord is the largest record that a stream takes: what Kinesis takes, less
+// a partition key.
+const MaxRecord = 1<<20 - 256
 
 // What a caller decides on. An Append that failed with anything else but
 // ErrUnknownOutcome certainly left nothing in the stream.

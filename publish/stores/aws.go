@@ -50,10 +50,16 @@ func (a *aws) stream() kinesis.Config {
 	if a.metrics == nil {
 		a.metrics = kinesis.NewMetrics(a.stores.cfg.Registry)
 	}
-	return kinesis.Config{
+	choices := a.stores.cfg.Stream
+	cfg := kinesis.Config{
 		API: a.clients.Kinesis, Stream: a.names.Stream, Partitions: a.stores.cfg.Opened.Election.Definition.Partitions,
 		Metrics: a.metrics, Logger: a.stores.cfg.Logger,
+		SkipExpired: choices.SkipExpired,
 	}
+	if choices.Consumer != "" {
+		cfg.Consumer, cfg.Subscriber = choices.Consumer, kinesis.ClientSubscriber{Client: a.clients.Kinesis}
+	}
+	return cfg
 }
 
 // check asks once whether the stream can be used.

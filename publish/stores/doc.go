@@ -43,6 +43,7 @@ type Register interface {
 type Config struct {
 	Options service.Options
 	Bucket  string // directory, in embedded mode
+	Stream  aggregate.StreamOptions
 	Opened  *service.Opened
 
 	// ReadsToo says that the process that writes the stream also reads it.

@@ -41,8 +41,8 @@ func (s *Stores) Ingest(ctx context.Context, onCommit func()) (*ingest.Stores, e
 }
 
 // ForAggregate opens what aggregate needs. It is an aggregate.OpenStores.
-func ForAggregate(ctx context.Context, o service.Options, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (_ *aggregate.Stores, err error) {
-	s, err := Open(ctx, Config{Options: o, Opened: opened, Registry: registry, Logger: log})
+func ForAggregate(ctx context.Context, o service.Options, choices aggregate.StreamOptions, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (_ *aggregate.Stores, err error) {
+	s, err := Open(ctx, Config{Options: o, Stream: choices, Opened: opened, Registry: registry, Logger: log})
 	if err != nil {
 		return nil, err
 	}
