@@ -17,7 +17,7 @@ import (
 	"tallystream/infra/tofu"
 )
 
-var runTofu = flag.Bool("tofu", false, "run tofu (or terraform) validate and test; a minute of CPU time, and the first time it fetches Go modules")
+var runTofu = flag.Bool("tofu", false, "run tofu (or terraform) validate and test; a minute or two, and the first time it fetches Go modules")
 
 const providerVersion = "6.47.1"
 
