@@ -87,23 +87,25 @@ func (p *post) run(ctx context.Context) error {
 func (p *post) hold(ctx context.Context) error {
 	held, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
+	// Renewed also while the last snapshot is written, after ctx has ended.
+	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		p.renew(held, lost)
+		p.renew(renewing, lost)
 	}()
 	p.log.InfoContext(ctx, "this process publishes now")
 	err := p.man(ctx, held)
 	fenced := errors.Is(err, ErrFenced) || errors.Is(context.Cause(held), errLeaseLost)
-	lost(nil)
+	stop()
 	<-renewed
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	if e := p.stores.Leases.Release(release, postName); e != nil {
 		p.log.WarnContext(ctx, "the publisher's lease was not released, another takes it when it expires", "err", e)
 	}
-	if fenced && ctx.Err() == nil {
-		p.log.WarnContext(ctx, "another process publishes now, standing by", "err", err)
+	if fenced {
+		p.log.WarnContext(ctx, "another process publishes now", "err", err)
 		return nil
 	}
 	return err
