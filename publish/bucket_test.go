@@ -153,7 +153,7 @@ func (b *strictBucket) replace(o bucket.Object) error {
 
 func isWrittenOnce(key string) bool {
 	folder, _, ok := strings.Cut(key, "/")
-	return ok && slices.Contains([]string{"documents", "manifests", "snapshots", "csv", "units", "rosters", "assets"}, folder)
+	return ok && slices.Contains([]string{"documents", "manifests", "snapshots", "csv", "units", "rosters", "assets", "tile", "stages"}, folder)
 }
 
 func (b *strictBucket) Get(_ context.Context, key string) ([]byte, error) {

@@ -30,11 +30,11 @@ func checkChain(t testing.TB, b *strictBucket, e *election) []*schemas.Snapshot 
 		if s.Number != schemas.SnapshotNumber(len(chain)+1) || s.Previous != previous || s.Origin != e.Definition.Origin {
 			t.Fatalf("snapshot %d does not continue the chain: %+v", len(chain)+1, s)
 		}
-		if uint64(s.Log) != s.Accepted+s.Held {
+		if uint64(s.Log) != s.Entries()+uint64(s.Number) { // the definition, and the snapshots before
 			t.Errorf("snapshot %d: log %d, accepted %d, held %d", s.Number, s.Log, s.Accepted, s.Held)
 		}
-		if len(chain) > 0 && s.Log < chain[len(chain)-1].Log {
-			t.Errorf("snapshot %d has a smaller log than the one before", s.Number)
+		if len(chain) > 0 && s.Log <= chain[len(chain)-1].Log {
+			t.Errorf("snapshot %d has no larger log than the one before", s.Number)
 		}
 		checkManifest(t, b, s)
 		previous, last = schemas.DigestOf(note), note
@@ -51,6 +51,9 @@ func checkChain(t testing.TB, b *strictBucket, e *election) []*schemas.Snapshot 
 	}
 	if len(chain) > 0 && !bytes.Equal(b.must(schemas.LatestKey), last) {
 		t.Errorf("latest is not snapshot %d", len(chain))
+	}
+	if logged := checkLog(t, b, e); logged != len(chain) {
+		t.Errorf("the log has %d snapshots, the bucket %d", logged, len(chain))
 	}
 	return chain
 }

@@ -75,10 +75,16 @@ type Config struct {
 	Bucket    Bucket
 	Announcer Announcer
 
-	// Signer signs snapshots; VerifierKey (name+hash+key) is its public half,
-	// published beside them and used to read them back at the start.
+	// Signer signs snapshots and the log's checkpoints. It is named as the
+	// election's origin, because that is how checkpoints are verified; no two
+	// texts that it signs can be taken for each other. VerifierKey (name+hash+key)
+	// is its public half, published beside them and used to read them back at
+	// the start.
 	Signer      note.Signer
 	VerifierKey string
+	// ReceiptKey is the verifier key of receipts, named in the log's first leaf;
+	// empty: the log says nothing of receipts.
+	ReceiptKey string
 
 	// Wake hints that the ledger grew. Lost hints only cost PollEvery.
 	Wake <-chan struct{}
@@ -124,7 +130,7 @@ type Config struct {
 
 func (c *Config) setDefaults() error {
 	for name, missing := range map[string]bool{
-		"Election": c.Election == nil, "Definition": len(c.Definition) == 0, "Ledger": c.Ledger == nil,
+		"Election": c.Election == nil, "Definition": len(c.Definition) == 0, "Roster": len(c.Roster) == 0, "Ledger": c.Ledger == nil,
 		"Register": c.Register == nil, "Bucket": c.Bucket == nil, "Announcer": c.Announcer == nil,
 		"Signer": c.Signer == nil, "VerifierKey": c.VerifierKey == "", "Metrics": c.Metrics == nil, "Logger": c.Logger == nil,
 	} {
@@ -134,6 +140,9 @@ func (c *Config) setDefaults() error {
 	}
 	if schemas.DigestOf(c.Definition) != c.Election.Hash {
 		return fmt.Errorf("publish: Config.Definition is not the definition of Config.Election")
+	}
+	if origin := c.Election.Definition.Origin; c.Signer.Name() != origin {
+		return fmt.Errorf("publish: Config.Signer is named %q, want the election's origin, %q", c.Signer.Name(), origin)
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -54,7 +54,7 @@ func results(t *testing.T, store *strictBucket, e *election) map[string]string {
 
 // ofSnapshot is what a report says of its snapshot: faults may move it to a
 // later one.
-var ofSnapshot = regexp.MustCompile(`"GeneratedDate":"[^"]*"|"tallystream.snapshot","Value":"[^"]*"`)
+var ofSnapshot = regexp.MustCompile(`"GeneratedDate":"[^"]*"|"tallystream.(snapshot|log)","Value":"[^"]*"`)
 
 // reportNumbers is a report without that.
 func reportNumbers(t *testing.T, b []byte) string {
@@ -168,7 +168,7 @@ func checkReadable(t *testing.T, store *strictBucket, e *election) []schemas.Sna
 	for {
 		note, err := store.Get(t.Context(), schemas.SnapshotKey(schemas.SnapshotNumber(len(numbers)+1)))
 		if err != nil {
-			return numbers
+			break
 		}
 		s, err := schemas.OpenSnapshot(note, e.verifier)
 		if err != nil {
@@ -177,6 +177,10 @@ func checkReadable(t *testing.T, store *strictBucket, e *election) []schemas.Sna
 		checkManifest(t, store, s)
 		numbers = append(numbers, s.Number)
 	}
+	if logged := checkLog(t, store, e); logged != len(numbers) && logged != len(numbers)+1 {
+		t.Errorf("the log has %d snapshots, the bucket %d", logged, len(numbers))
+	}
+	return numbers
 }
 
 func compare(t *testing.T, want, got map[string]string) {

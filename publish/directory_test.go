@@ -56,7 +56,7 @@ func TestADirectoryHoldsTheWholeNight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if snapshot.Log != 1 {
+	if snapshot.Entries() != 1 {
 		t.Errorf("latest is %+v", snapshot)
 	}
 	for _, pattern := range []string{"csv/*/oak.csv", "csv/*/results.csv", "county/oak.html", "index.html", "definition.json", "config.json"} {

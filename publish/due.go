@@ -56,18 +56,27 @@ func (s *Sequencer) pagesAt() time.Time {
 }
 
 // behind reports whether the books hold more than the last cut shows.
-func (s *Sequencer) behind() bool { return s.first || s.fold.log != s.cut.log }
+func (s *Sequencer) behind() bool { return s.first || s.fold.entries != s.cut.entries }
 
 func (s *Sequencer) snapshotDue(now time.Time) bool {
 	switch {
 	case s.first:
 		return false
 	case len(s.waiting) > 0:
-		return s.fold.log == s.cut.log
-	case s.cut.log != s.head.log || s.head.epoch != s.epoch:
+		return !s.behind()
+	case s.filesDue(now) && s.behind():
+		return false
+	case s.cut.entries != s.head.entries || s.head.epoch != s.epoch:
 		return !now.Before(s.snapshotAt())
 	}
 	return !now.Before(s.nextWithoutChange())
+}
+
+// filesDue reports whether the next snapshot writes files by unit. They are made
+// of the books as they stand, so that snapshot waits for a cut of them.
+func (s *Sequencer) filesDue(now time.Time) bool {
+	at, ok := s.shelf.exports.at(s.fold)
+	return ok && !now.Before(at)
 }
 
 // nextWithoutChange is when a snapshot is due though no number changed: for
@@ -93,7 +102,9 @@ func (s *Sequencer) due() time.Time {
 	if s.writing == nil && !s.first {
 		// The same cases as in snapshotDue: a time at which that would say no
 		// again would make the loop spin.
-		if s.cut.log != s.head.log || s.head.epoch != s.epoch {
+		if s.filesDue(s.cfg.Now()) && s.behind() {
+			// the tick above
+		} else if s.cut.entries != s.head.entries || s.head.epoch != s.epoch {
 			at = earliest(at, s.snapshotAt())
 		} else {
 			at = earliest(at, s.nextWithoutChange())

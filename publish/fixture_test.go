@@ -57,6 +57,7 @@ type election struct {
 	signer     note.Signer
 	verifier   note.Verifier
 	vkey       string
+	books      *books // the first that were opened
 }
 
 // seeded is a source of bytes for keys that are the same in every run.
@@ -72,7 +73,7 @@ func openElection(t testing.TB, d *schemas.Definition) *election {
 	if err != nil {
 		t.Fatal(err)
 	}
-	skey, vkey, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte{1})}, "results.example/publish")
+	skey, vkey, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte{1})}, d.Origin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func openElection(t testing.TB, d *schemas.Definition) *election {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &election{e, b, signer, verifier, vkey}
+	return &election{e, b, signer, verifier, vkey, nil}
 }
 
 // books is a stream and a ledger in memory, as the aggregators keep them. It
@@ -110,6 +111,9 @@ func newBooks(t testing.TB, e *election) *books {
 	}
 	for i := range e.Counties {
 		b.tallies = append(b.tallies, make([]int64, e.Counties[i].Cells))
+	}
+	if e.books == nil {
+		e.books = b
 	}
 	return b
 }

@@ -23,7 +23,8 @@ type fold struct {
 	isOn     []bool                // membership in touched
 	changed  []schemas.LogSize     // by county: log size at which a unit's row last changed
 	sizes    []uint64              // entries seen, by partition
-	log      schemas.LogSize       // entries seen in all
+	entries  uint64                // seen in all
+	log      schemas.LogSize       // size of the public log with all of them: other leaves are in it, too
 	accepted uint64                // counted or superseded
 	held     map[schemas.HoldCode]uint64
 	heldAll  uint64
@@ -92,6 +93,7 @@ func (f *fold) apply(entry *schemas.Entry, record []byte) error {
 		return replayError(entry, "kind "+string(entry.Kind)+" is not known", nil)
 	}
 	f.sizes[entry.Partition]++
+	f.entries++
 	f.log++
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"tallystream/schemas"
@@ -26,8 +27,10 @@ const markName = "publication"
 //	<origin>/publication/v1
 //	epoch 7
 //	owner <random, so that two that take an epoch at once differ>
+//	note <bytes>
+//	stage <bytes, or the SHA-256 of an object of the bucket>
 //
-//	<the signed note of the newest snapshot, or nothing>
+//	<the signed note of the newest snapshot, then its stage, or nothing>
 //
 // Whoever changes it decides the next snapshot. Before that change nobody
 // reads what a sequencer wrote; after it, anybody can finish the publication,
@@ -36,28 +39,53 @@ type mark struct {
 	epoch schemas.Epoch
 	owner string
 	note  []byte
+	stage []byte // encoded; or nil, and it lies in the bucket
+	// stageObject is its digest there: of a stage that is too large for the
+	// register, as after a long outage of the bucket.
+	stageObject schemas.Digest
 }
 
-const markKind = "/publication/v1"
+const (
+	markKind = "/publication/v1"
+	// maxStage is the largest stage in the mark: a register's value has at most
+	// 64 KiB.
+	maxStage = 48 << 10
+)
 
 func (m *mark) encode(origin string) []byte {
-	b := fmt.Appendf(nil, "%s%s\nepoch %d\nowner %s\n\n", origin, markKind, m.epoch, m.owner)
-	return append(b, m.note...)
+	stage := strconv.Itoa(len(m.stage))
+	if m.stage == nil && !m.stageObject.IsZero() {
+		stage = m.stageObject.String()
+	}
+	b := fmt.Appendf(nil, "%s%s\nepoch %d\nowner %s\nnote %d\nstage %s\n\n", origin, markKind, m.epoch, m.owner, len(m.note), stage)
+	return append(append(b, m.note...), m.stage...)
 }
 
 var errMark = errors.New("want the publication mark of this election")
 
 func parseMark(b []byte, origin string) (*mark, error) {
-	head, note, ok := bytes.Cut(b, []byte("\n\n"))
+	head, rest, ok := bytes.Cut(b, []byte("\n\n"))
 	lines := strings.Split(string(head), "\n")
-	if !ok || len(lines) != 3 || lines[0] != origin+markKind {
+	if !ok || len(lines) != 5 || lines[0] != origin+markKind {
 		return nil, errMark
 	}
-	m := &mark{note: note}
+	m := new(mark)
 	if _, err := fmt.Sscanf(lines[1], "epoch %d", &m.epoch); err != nil {
 		return nil, errMark
 	}
-	if m.owner, ok = strings.CutPrefix(lines[2], "owner "); !ok || !bytes.Equal(m.encode(origin), b) {
+	m.owner, _ = strings.CutPrefix(lines[2], "owner ")
+	var size int
+	if _, err := fmt.Sscanf(lines[3], "note %d", &size); err != nil || size < 0 || size > len(rest) {
+		return nil, errMark
+	}
+	m.note = rest[:size]
+	stage, _ := strings.CutPrefix(lines[4], "stage ")
+	if d, err := schemas.ParseDigest(stage); err == nil {
+		m.stageObject = d
+	} else {
+		m.stage = rest[size:]
+	}
+	if !bytes.Equal(m.encode(origin), b) {
 		return nil, errMark
 	}
 	return m, nil
@@ -78,7 +106,8 @@ func (s *Sequencer) take(ctx context.Context) error {
 				return fmt.Errorf("%w: the register holds %.80q: %w", ErrForeign, before, err)
 			}
 		}
-		next := mark{epoch: last.epoch + 1, owner: s.cfg.Nonce(), note: last.note}
+		next := *last
+		next.epoch, next.owner = last.epoch+1, s.cfg.Nonce()
 		moved, err := s.swap(ctx, before, next.encode(origin))
 		if err != nil {
 			return fmt.Errorf("taking epoch %d: %w", next.epoch, err)
@@ -91,11 +120,15 @@ func (s *Sequencer) take(ctx context.Context) error {
 	}
 }
 
-// decide makes note the next snapshot. From then on it is one, whatever becomes
-// of this process. ErrFenced if another sequencer has taken an epoch since.
-func (s *Sequencer) decide(ctx context.Context, note []byte) error {
+// decide makes note the next snapshot, with the leaves of its stage. From then
+// on it is one, whatever becomes of this process. ErrFenced if another
+// sequencer has taken an epoch since. What a large stage is in must be durable.
+func (s *Sequencer) decide(ctx context.Context, note, stage []byte) error {
 	origin := s.cfg.Election.Definition.Origin
-	next := mark{epoch: s.mark.epoch, owner: s.mark.owner, note: note}
+	next := mark{epoch: s.mark.epoch, owner: s.mark.owner, note: note, stage: stage}
+	if len(stage) > maxStage {
+		next.stage, next.stageObject = nil, schemas.DigestOf(stage)
+	}
 	moved, err := s.swap(ctx, s.mark.encode(origin), next.encode(origin))
 	if err != nil {
 		return err
@@ -104,6 +137,22 @@ func (s *Sequencer) decide(ctx context.Context, note []byte) error {
 		return fmt.Errorf("%w: an epoch was taken after ours, %d", ErrFenced, s.epoch)
 	}
 	s.mark = next
+	return nil
+}
+
+// inForce is ErrFenced if another sequencer has taken an epoch since ours. What
+// may be replaced is written after asking: a process that slept meanwhile must
+// not put an old name over a new one. Between asking and writing it still
+// could, for the moment until the next snapshot; nothing that is written once
+// depends on it.
+func (s *Sequencer) inForce(ctx context.Context) error {
+	now, err := s.cfg.Register.Load(ctx, markName)
+	if err != nil {
+		return fmt.Errorf("reading the publication mark: %w", err)
+	}
+	if !bytes.Equal(now, s.mark.encode(s.cfg.Election.Definition.Origin)) {
+		return fmt.Errorf("%w: an epoch was taken after ours, %d", ErrFenced, s.epoch)
+	}
 	return nil
 }
 

@@ -21,9 +21,7 @@ func (s *Sequencer) manifest(p *plan) []schemas.ManifestEntry {
 	}
 	out = append(out, s.shelf.exports.named()...)
 	out = append(out, ofBytes(schemas.DefinitionKey, schemas.DefinitionKey, s.cfg.Definition))
-	if len(s.cfg.Roster) > 0 {
-		out = append(out, ofBytes(schemas.RosterKey, s.rosterKey(), s.cfg.Roster))
-	}
+	out = append(out, ofBytes(schemas.RosterKey, s.rosterKey(), s.cfg.Roster))
 	slices.SortFunc(out, func(a, b schemas.ManifestEntry) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }

@@ -29,6 +29,9 @@ type Metrics struct {
 	bytes         *prometheus.CounterVec
 	exportTime    prometheus.Histogram
 	pagesTime     prometheus.Histogram
+	tiles         prometheus.Counter
+	treeSize      prometheus.Gauge
+	logTime       prometheus.Histogram
 	bucketErr     prometheus.Counter
 	ledgerErr     prometheus.Counter
 
@@ -56,7 +59,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Ledger entries taken into the publisher's own books, by kind."}, []string{"kind"}),
 		holds: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "held",
 			Help: "Held submissions at the last cut, by reason."}, []string{"hold"}),
-		logSize:   gauge("log_size", "Ledger entries taken into the publisher's own books."),
+		logSize:   gauge("log_size", "Size of the public log with all ledger entries that are in the publisher's own books."),
 		readTime:  seconds("read_seconds", "Time to take new ledger entries into the books."),
 		tickTime:  seconds("tick_seconds", "Time of the double entry, rendering and sending of deltas for one cut."),
 		tickEvery: gauge("tick_interval_seconds", "Interval between delta ticks that the last tick's cost allows."),
@@ -75,6 +78,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Bytes written to the bucket, by kind of object."}, []string{"kind"}),
 		exportTime: seconds("export_seconds", "Time to write CSV files and unit lines once."),
 		pagesTime:  seconds("pages_seconds", "Time to write the changed pages once."),
+		tiles:      counter("tiles_total", "Tiles and entry bundles of the public log written, partial ones too."),
+		treeSize:   gauge("log_tree_size", "Leaves of the public log in the newest checkpoint."),
+		logTime:    seconds("log_seconds", "Time from deciding a snapshot to latest: tiles, checkpoint, note."),
 		bucketErr:  counter("bucket_errors_total", "Writes to the bucket that failed and were tried again."),
 		ledgerErr:  counter("ledger_errors_total", "Readings of the ledger that failed and were tried again."),
 

@@ -125,7 +125,7 @@ fir,fir.1,president,jones,election-day,2
 		}
 		chain := checkChain(t, store, e)
 		last := chain[len(chain)-1]
-		if last.Log != 4 || last.Accepted != 3 || last.Held != 1 {
+		if last.Entries() != 4 || last.Accepted != 3 || last.Held != 1 {
 			t.Errorf("last snapshot %+v", last)
 		}
 		for _, m := range manifestOf(t, store, last) {
@@ -229,7 +229,7 @@ func TestACutFollowsALedgerThatMovesOn(t *testing.T) {
 			t.Errorf("not ready: %v (moved: %t)", err, moved)
 		}
 		chain := checkChain(t, store, e)
-		if last := chain[len(chain)-1]; last.Log != 2 || last.Accepted != 2 {
+		if last := chain[len(chain)-1]; last.Entries() != 2 || last.Accepted != 2 {
 			t.Errorf("last snapshot %+v, want both submissions", last)
 		}
 		n.mustEnd()
@@ -275,7 +275,7 @@ func TestALedgerThatFailsForAWhileIsReadAgain(t *testing.T) {
 		if err := n.Ready(); err != nil {
 			t.Errorf("Ready says %v", err)
 		}
-		if got := n.Latest(); got.Log != 1 {
+		if got := n.Latest(); got.Entries() != 1 {
 			t.Errorf("latest %+v", got)
 		}
 		n.mustEnd()
@@ -433,7 +433,7 @@ func TestPublishingGoesOnWithoutTheBus(t *testing.T) {
 		b.count("oak.1", 1, oak1)
 		n.hint()
 		time.Sleep(2 * time.Second)
-		if got := n.Latest(); got.Log != 1 || n.Ready() != nil {
+		if got := n.Latest(); got.Entries() != 1 || n.Ready() != nil {
 			t.Errorf("latest %+v, ready %v", got, n.Ready())
 		}
 		n.mustEnd()

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"tallystream/publish/bucket"
+	"tallystream/publish/log"
 	"tallystream/schemas"
 )
 
 // open makes the sequencer ready for its first cut: it takes an epoch, finishes
-// what was decided before, finds the end of the chain of snapshots and
-// remembers what that names. The books need no recovery of their own: the first
+// the snapshot that was decided last, and remembers what that names. The books need no recovery of their own: the first
 // cut replays the whole ledger through the same code as any other.
 func (s *Sequencer) open(ctx context.Context) error {
 	if err := s.putElection(ctx); err != nil {
@@ -23,48 +24,50 @@ func (s *Sequencer) open(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Metrics.epoch.Set(float64(s.epoch))
-	if err := s.finishDecided(ctx); err != nil {
-		return err
-	}
-	last, err := s.findHead(ctx)
-	if err != nil {
-		return err
-	}
-	s.shelf = &shelf{stored: make([]schemas.Digest, len(s.catalogue.documents)), exports: newExports(&s.cfg, s.catalogue)}
-	if last != nil {
-		if err := s.remember(ctx, last); err != nil {
+	s.shelf = &shelf{stored: make([]schemas.Digest, len(s.catalogue.documents)), exports: newExports(&s.cfg, s.catalogue), edge: new(log.Edge)}
+	s.queue = newQueue(make([]uint64, s.cfg.Election.Definition.Partitions))
+	s.fold.log = 1 // the definition
+	if len(s.mark.note) == 0 {
+		if err := s.refuseUnmarked(ctx); err != nil {
 			return err
 		}
+	} else if err := s.resume(ctx); err != nil {
+		return err
+	}
+	if err := s.putCurrent(ctx); err != nil {
+		return err
 	}
 	s.cfg.Logger.InfoContext(ctx, "sequencer opened", "epoch", s.epoch, "snapshot", s.head.number, "log", s.head.log)
 	return nil
 }
 
 // putElection publishes the definition, which makes the bucket this election's
-// and no other's. The roster may be renewed; each snapshot names its own.
+// and no other's.
 func (s *Sequencer) putElection(ctx context.Context) error {
 	fixed := append(s.pages.fixed(), mutable(schemas.DefinitionKey, s.cfg.Definition, typeJSON))
-	current, err := s.pages.current()
-	if err != nil {
-		return err
-	}
-	if len(s.cfg.Roster) > 0 {
-		fixed = append(fixed, immutable(s.rosterKey(), s.cfg.Roster, typeJSON))
-		current = append(current, mutable(schemas.RosterKey, s.cfg.Roster, typeJSON))
-	}
-	contracts, err := schemaObjects()
-	if err != nil {
-		return err
-	}
-	current = append(current, contracts...)
-	err = s.cfg.Bucket.PutNew(ctx, fixed...)
+	fixed = append(fixed, immutable(s.rosterKey(), s.cfg.Roster, typeJSON))
+	err := s.cfg.Bucket.PutNew(ctx, fixed...)
 	if errors.Is(err, bucket.ErrDiffers) {
 		return fmt.Errorf("%w: it holds another definition: %w", ErrForeign, err)
 	}
 	if err != nil {
 		return fmt.Errorf("publishing the definition, roster and page assets: %w", err)
 	}
-	if err := s.cfg.Bucket.Replace(ctx, current...); err != nil {
+	return nil
+}
+
+// putCurrent publishes what a new start may change.
+func (s *Sequencer) putCurrent(ctx context.Context) error {
+	current, err := s.pages.current()
+	if err != nil {
+		return err
+	}
+	contracts, err := schemaObjects()
+	if err != nil {
+		return err
+	}
+	current = append(current, mutable(schemas.RosterKey, s.cfg.Roster, typeJSON))
+	if err := s.cfg.Bucket.Replace(ctx, append(current, contracts...)...); err != nil {
 		return fmt.Errorf("publishing the roster and the pages' configuration: %w", err)
 	}
 	return nil
@@ -88,22 +91,132 @@ func schemaObjects() (out []bucket.Object, err error) {
 	return out, nil
 }
 
-// finishDecided writes the note of the snapshot that was decided last, which a
-// crash may have cut off. Everything it names was durable before.
-func (s *Sequencer) finishDecided(ctx context.Context) error {
-	if len(s.mark.note) == 0 {
-		return s.refuseUnmarked(ctx)
-	}
+// resume goes on behind the snapshot that was decided last, after finishing
+// it: a crash may have cut it off anywhere.
+func (s *Sequencer) resume(ctx context.Context) error {
 	last, err := s.openSnapshot(s.mark.note)
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Bucket.PutNew(ctx, immutable(schemas.SnapshotKey(last.Number), s.mark.note, typeText))
-	if errors.Is(err, bucket.ErrDiffers) {
-		return fmt.Errorf("%w: snapshot %d is not the one that was decided: %w", ErrForeign, last.Number, err)
+	if err := s.refuseBehind(ctx, last.Number); err != nil {
+		return err
 	}
+	d, err := s.decided(ctx, last)
 	if err != nil {
-		return fmt.Errorf("finishing snapshot %d: %w", last.Number, err)
+		return err
+	}
+	s.shelf.edge, err = s.finish(ctx, d, func(what string, write func() error) error {
+		err := write()
+		if errors.Is(err, bucket.ErrDiffers) {
+			err = fmt.Errorf("%w: %w", ErrForeign, err)
+		}
+		if err != nil {
+			return fmt.Errorf("finishing snapshot %d: writing %s: %w", last.Number, what, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.checkFirstLeaf(ctx); err != nil {
+		return err
+	}
+	s.queue = newQueue(d.stage.after())
+	s.fold.log = last.Log + 1 - schemas.LogSize(last.Entries())
+	s.head = head{number: last.Number, note: schemas.DigestOf(s.mark.note), log: last.Log, entries: last.Entries(), begun: s.cfg.Now()}
+	return s.remember(ctx, last)
+}
+
+// decided reads what the mark decided: the leaves come from the ledger again,
+// and must lead to the root that was signed before anything is written.
+func (s *Sequencer) decided(ctx context.Context, last *schemas.Snapshot) (*decision, error) {
+	d := &decision{note: s.mark.note, number: last.Number, edge: new(log.Edge)}
+	b := s.mark.stage
+	if b == nil {
+		var err error
+		if b, err = s.cfg.Bucket.Get(ctx, stageKey(s.mark.stageObject)); err != nil {
+			return nil, fmt.Errorf("reading the stage of snapshot %d: %w", last.Number, err)
+		}
+		if schemas.DigestOf(b) != s.mark.stageObject {
+			return nil, fmt.Errorf("%w: the stage of snapshot %d has another hash", ErrForeign, last.Number)
+		}
+	}
+	st, err := parseStage(b, s.cfg.Election.Definition.Partitions)
+	if err != nil {
+		return nil, fmt.Errorf("%w: snapshot %d: %w", ErrForeign, last.Number, err)
+	}
+	d.stage = *st
+	if st.tree.N > 0 {
+		d.edge, err = log.NewReader(s.cfg.Bucket, st.tree).OpenEdge(ctx)
+		if errors.Is(err, log.ErrTampered) {
+			err = fmt.Errorf("%w: %w", ErrForeign, err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the log of %d leaves: %w", st.tree.N, err)
+		}
+	}
+	if d.leaves, err = s.staged(ctx, st); err != nil {
+		return nil, err
+	}
+	if tree := d.tree(); tree.N != int64(last.Log) || schemas.Digest(tree.Hash) != last.Root {
+		return nil, fmt.Errorf("%w: the ledger's entries do not lead to the root of snapshot %d", ErrForeign, last.Number)
+	}
+	return d, nil
+}
+
+// staged reads the leaves of a stage from the ledger.
+func (s *Sequencer) staged(ctx context.Context, st *stage) ([]queued, error) {
+	view, err := s.cfg.Ledger.View(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("opening a ledger view: %w", err)
+	}
+	defer view.Close() // it only reads
+	q := newQueue(st.before)
+	at := slices.Clone(st.before)
+	for _, r := range st.runs() {
+		err := readRun(ctx, view, r, func(_ *schemas.Entry, b []byte) error {
+			q.add(r.partition, b)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		at[r.partition] = r.to
+		q.cut(at) // a run at a time keeps their order
+	}
+	_, leaves := q.take()
+	return leaves, nil
+}
+
+// refuseBehind stops at a bucket with a later snapshot than the register knows
+// of: the register was put back to an old copy, or somebody wrote past it.
+func (s *Sequencer) refuseBehind(ctx context.Context, last schemas.SnapshotNumber) error {
+	_, err := s.cfg.Bucket.Get(ctx, schemas.SnapshotKey(last+1))
+	switch {
+	case errors.Is(err, bucket.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for snapshot %d: %w", last+1, err)
+	}
+	if err := s.inForce(ctx); err != nil {
+		return err // who published it took an epoch after ours
+	}
+	return fmt.Errorf("%w: it has snapshot %d, and the register knows of %d only (restore a newer register)", ErrForeign, last+1, last)
+}
+
+// checkFirstLeaf holds our election, roster and keys against those that the log
+// began with: without root keys nobody may change them.
+func (s *Sequencer) checkFirstLeaf(ctx context.Context) error {
+	first, err := log.NewReader(s.cfg.Bucket, s.shelf.edge.Tree()).Leaf(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("reading the log's first leaf: %w", err)
+	}
+	ours, err := s.cfg.definitionLeaf()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(first, ours) {
+		return fmt.Errorf("%w: the log began with another roster or other keys, and has no root keys that could change them", ErrForeign)
 	}
 	return nil
 }
@@ -121,75 +234,10 @@ func (s *Sequencer) refuseUnmarked(ctx context.Context) error {
 	}
 	// Unless the mark has moved since we took it: then they are of whoever took
 	// the epoch after ours.
-	now, err := s.cfg.Register.Load(ctx, markName)
-	if err != nil {
-		return fmt.Errorf("reading the publication mark again: %w", err)
-	}
-	if !bytes.Equal(now, s.mark.encode(s.cfg.Election.Definition.Origin)) {
-		return fmt.Errorf("%w: an epoch was taken after ours, %d", ErrFenced, s.epoch)
+	if err := s.inForce(ctx); err != nil {
+		return err
 	}
 	return fmt.Errorf("%w: it has snapshots, but the register has no mark of them (restore the register, or publish to an empty bucket)", ErrForeign)
-}
-
-// findHead follows the chain of snapshots from latest to its end. A note that
-// was written just before a crash, with latest not moved yet, is a snapshot
-// like any other: everything it names was durable before it. latest is moved
-// to it here, which finishes what the crash cut off.
-func (s *Sequencer) findHead(ctx context.Context) (*schemas.Snapshot, error) {
-	note, err := s.cfg.Bucket.Get(ctx, schemas.LatestKey)
-	if err != nil && !errors.Is(err, bucket.ErrNotFound) {
-		return nil, fmt.Errorf("reading latest: %w", err)
-	}
-	var last *schemas.Snapshot
-	if err == nil {
-		if last, err = s.openSnapshot(note); err != nil {
-			return nil, err
-		}
-	}
-	moved := false
-	for {
-		next, snapshot, err := s.following(ctx, last, note)
-		if err != nil {
-			return nil, err
-		}
-		if snapshot == nil {
-			break
-		}
-		note, last, moved = next, snapshot, true
-	}
-	if moved {
-		if err := s.cfg.Bucket.Replace(ctx, mutable(schemas.LatestKey, note, typeText)); err != nil {
-			return nil, fmt.Errorf("moving latest to snapshot %d: %w", last.Number, err)
-		}
-	}
-	if last != nil {
-		s.head = head{number: last.Number, note: schemas.DigestOf(note), log: last.Log, begun: s.cfg.Now()}
-	}
-	return last, nil
-}
-
-// following reads the snapshot after last, whose note is given; nil if there
-// is none.
-func (s *Sequencer) following(ctx context.Context, last *schemas.Snapshot, note []byte) ([]byte, *schemas.Snapshot, error) {
-	number, previous := schemas.SnapshotNumber(1), schemas.Digest{}
-	if last != nil {
-		number, previous = last.Number+1, schemas.DigestOf(note)
-	}
-	b, err := s.cfg.Bucket.Get(ctx, schemas.SnapshotKey(number))
-	if errors.Is(err, bucket.ErrNotFound) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("looking for snapshot %d: %w", number, err)
-	}
-	snapshot, err := s.openSnapshot(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	if snapshot.Number != number || snapshot.Previous != previous {
-		return nil, nil, fmt.Errorf("%w: snapshot %d does not follow the one before it", ErrForeign, number)
-	}
-	return b, snapshot, nil
 }
 
 func (s *Sequencer) openSnapshot(note []byte) (*schemas.Snapshot, error) {

@@ -43,6 +43,7 @@ type Sequencer struct {
 	mark     mark // as the register has it; while a snapshot is written, its goroutine's
 	head     head
 	shelf    *shelf
+	queue    *queue
 	hinted   bool
 	nextRead time.Time // not before this, though hinted
 	lastRead time.Time
@@ -62,6 +63,7 @@ const drainTime = 10 * time.Second
 // cut is what the last rendered edition says of the ledgers.
 type cut struct {
 	log            schemas.LogSize
+	entries        uint64
 	accepted, held uint64
 	holds          map[schemas.HoldCode]uint64
 }
@@ -272,9 +274,9 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("opening a ledger view: %w", err)
 	}
 	defer view.Close() // it only reads
-	before := s.fold.log
+	before := s.fold.entries
 	err = s.count(ctx, view)
-	if s.still = s.fold.log == before; !s.still {
+	if s.still = s.fold.entries == before; !s.still {
 		s.grown = s.cfg.Now()
 	}
 	if err != nil {
@@ -295,6 +297,13 @@ func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 		if err := s.fold.apply(&entry, record); err != nil {
 			return err
 		}
+		if !s.queue.has(&entry) {
+			leaf, err := leafOf(&entry, record)
+			if err != nil {
+				return err
+			}
+			s.queue.add(entry.Partition, leaf)
+		}
 		m.entries.WithLabelValues(string(entry.Kind)).Inc()
 		return nil
 	})
@@ -309,15 +318,20 @@ func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 // agree on it, and its changes go out as deltas.
 func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 	begun := s.cfg.Now()
-	if s.first && s.fold.log < s.head.log {
-		return fmt.Errorf("%w: %d entries, snapshot %d was made of %d", ErrLedgerBehind, s.fold.log, s.head.number, s.head.log)
+	if s.first {
+		for p, size := range s.queue.before {
+			if s.fold.sizes[p] < size {
+				return fmt.Errorf("%w: partition %d has %d entries, the log has %d", ErrLedgerBehind, p, s.fold.sizes[p], size)
+			}
+		}
 	}
 	if err := s.balance(ctx, view); err != nil {
 		return err
 	}
 	s.renderer.render(s.fold.rows, s.changed(), s.fold.log)
 	s.fold.settle()
-	s.cut = cut{log: s.fold.log, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held)}
+	s.queue.cut(s.fold.sizes)
+	s.cut = cut{log: s.fold.log, entries: s.fold.entries, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held)}
 	for code, n := range s.cut.holds {
 		s.cfg.Metrics.holds.WithLabelValues(string(code)).Set(float64(n))
 	}

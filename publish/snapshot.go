@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tallystream/publish/bucket"
+	"tallystream/publish/log"
 	"tallystream/schemas"
 )
 
@@ -15,8 +16,10 @@ type head struct {
 	number schemas.SnapshotNumber
 	note   schemas.Digest // of the note's bytes: the next one's previous
 	log    schemas.LogSize
-	epoch  schemas.Epoch // 0 if another process made it
-	begun  time.Time
+	// entries of the ledgers that it shows.
+	entries uint64
+	epoch   schemas.Epoch // 0 if another process made it
+	begun   time.Time
 }
 
 // shelf is what the writing of snapshots remembers from one to the next. The
@@ -24,12 +27,15 @@ type head struct {
 type shelf struct {
 	stored  []schemas.Digest // by document: bytes known to be durable
 	exports *exports
+	edge    *log.Edge // of the log
 }
 
 // plan is one snapshot before it is written. Everything in it is fixed when it
 // is made, so that writing it again after an error writes the same bytes.
 type plan struct {
-	snapshot  schemas.Snapshot // Manifest is filled in by write
+	snapshot  schemas.Snapshot // Root and Manifest are filled in by write
+	stage     stage            // its tree and the definition too
+	leaves    []queued
 	edition   *edition
 	holds     map[schemas.HoldCode]uint64
 	announced []int32 // documents that changed since the last snapshot of this epoch
@@ -82,11 +88,14 @@ func (s *Sequencer) begin(ctx context.Context, write func(ctx, running context.C
 	}()
 }
 
+// plan makes a snapshot of the last cut. Its own leaf comes behind it in the
+// log, before those of the next cut.
 func (s *Sequencer) plan(now time.Time) *plan {
+	others := s.fold.log - schemas.LogSize(s.fold.entries) // leaves that are no entries
 	p := &plan{
 		snapshot: schemas.Snapshot{
 			Origin: s.cfg.Election.Definition.Origin, Number: s.head.number + 1, Previous: s.head.note,
-			Log: s.cut.log, Accepted: s.cut.accepted, Held: s.cut.held,
+			Log: others + schemas.LogSize(s.cut.entries), Accepted: s.cut.accepted, Held: s.cut.held,
 			Time: s.cfg.Now().UTC().Format(schemas.SnapshotTimeLayout),
 		},
 		edition: s.renderer.edition.picture(),
@@ -101,7 +110,11 @@ func (s *Sequencer) plan(now time.Time) *plan {
 		}
 	}
 	p.pagesDue = p.final || !now.Before(s.pagesAt())
-	p.exports = s.shelf.exports.plan(now, p.final, s.fold)
+	if !s.behind() {
+		p.exports = s.shelf.exports.plan(now, p.final, s.fold)
+	}
+	p.stage, p.leaves = s.queue.take()
+	s.fold.log++
 	return p
 }
 
@@ -121,7 +134,7 @@ func (s *Sequencer) closed(w written) error {
 	if w.onlyPages {
 		return nil
 	}
-	s.head = head{number: p.snapshot.Number, note: w.note, log: p.snapshot.Log, epoch: s.epoch, begun: p.begun}
+	s.head = head{number: p.snapshot.Number, note: w.note, log: p.snapshot.Log, entries: p.snapshot.Entries(), epoch: s.epoch, begun: p.begun}
 	s.snapshot.next = s.snapshot.pace.next(p.begun, w.took, w.bytes)
 	for _, f := range p.serves {
 		f.done <- nil
@@ -135,10 +148,11 @@ func (s *Sequencer) closed(w written) error {
 //	documents, files  content-addressed or under this snapshot's number; if the
 //	                  process dies here they are orphans, and do no harm
 //	manifest          content-addressed; the same
-//	mark              the snapshot is decided: recovery finishes it with the
-//	                  same bytes, and no other sequencer can decide this number
-//	note              the snapshot exists
-//	latest            the snapshot is found; recovery moves it if we die before
+//	stage             of a snapshot with too many cuts for the mark; the same
+//	mark              the snapshot and its leaves are decided: recovery finishes
+//	                  them with the same bytes (finish), and no other sequencer
+//	                  can decide this number, or another log
+//	tiles, checkpoint, note, latest
 //	bus, pages        hints and convenience; the next snapshot renews them
 //
 // Every step may be repeated: after an error whose outcome is not known the
@@ -218,26 +232,61 @@ func (s *Sequencer) writeManifest(ctx, running context.Context, p *plan) error {
 	return s.insist(ctx, running, "manifest", func() error { return s.cfg.Bucket.PutNew(ctx, object) })
 }
 
-// writeNote signs the snapshot, stores it under its number and moves latest.
+// writeNote decides the snapshot and finishes it.
 func (s *Sequencer) writeNote(ctx, running context.Context, p *plan) error {
-	var err error
-	// Signed once: a repeated write must carry the same bytes, whatever the
-	// signer does.
-	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.Signer); err != nil {
-		return fmt.Errorf("signing snapshot %d: %w", p.snapshot.Number, err)
+	d, err := s.decision(p)
+	if err != nil {
+		return err
+	}
+	do := func(what string, write func() error) error { return s.insist(ctx, running, what, write) }
+	stage := d.stage.encode()
+	if len(stage) > maxStage {
+		object := immutable(stageKey(schemas.DigestOf(stage)), stage, typeText)
+		if err := do("stage", func() error { return s.cfg.Bucket.PutNew(ctx, object) }); err != nil {
+			return err
+		}
 	}
 	// What it names is durable. With the mark it is a snapshot: a crash from here
 	// on only delays it. A sequencer of a later epoch makes this fail.
-	if err := s.insist(ctx, running, "mark", func() error { return s.decide(ctx, p.note) }); err != nil {
+	if err := do("mark", func() error { return s.decide(ctx, d.note, stage) }); err != nil {
 		return err
 	}
-	note := immutable(schemas.SnapshotKey(p.snapshot.Number), p.note, typeText)
-	if err := s.insist(ctx, running, "snapshot", func() error { return s.cfg.Bucket.PutNew(ctx, note) }); err != nil {
+	begun := s.cfg.Now()
+	edge, err := s.finish(ctx, d, do)
+	if err != nil {
 		return err
 	}
-	return s.insist(ctx, running, "latest", func() error {
-		return s.cfg.Bucket.Replace(ctx, mutable(schemas.LatestKey, p.note, typeText))
-	})
+	s.cfg.Metrics.logTime.Observe(s.cfg.Now().Sub(begun).Seconds())
+	s.shelf.edge = edge
+	return nil
+}
+
+// stageKey is where a stage lies that is too large for the mark.
+func stageKey(d schemas.Digest) string { return schemas.ContentKey("stages", d, ".txt") }
+
+// decision fixes what a plan brings: the root, and with it the note, which is
+// signed once, whatever the signer does.
+func (s *Sequencer) decision(p *plan) (*decision, error) {
+	d := &decision{stage: p.stage, edge: s.shelf.edge, leaves: p.leaves, number: p.snapshot.Number}
+	p.leaves = nil // they may go when they are written, before the plan does
+	d.stage.tree = d.edge.Tree()
+	if d.stage.tree.N == 0 {
+		var err error
+		if d.stage.definition, err = s.cfg.definitionLeaf(); err != nil {
+			return nil, err
+		}
+	}
+	tree := d.tree()
+	if tree.N != int64(p.snapshot.Log) {
+		return nil, fmt.Errorf("snapshot %d is of a log of %d leaves, which has %d", p.snapshot.Number, p.snapshot.Log, tree.N)
+	}
+	p.snapshot.Root = schemas.Digest(tree.Hash)
+	var err error
+	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.Signer); err != nil {
+		return nil, fmt.Errorf("signing snapshot %d: %w", p.snapshot.Number, err)
+	}
+	d.note = p.note
+	return d, nil
 }
 
 // published says that the snapshot stands.
@@ -246,6 +295,7 @@ func (s *Sequencer) published(ctx context.Context, p *plan, took time.Duration) 
 	m := s.cfg.Metrics
 	m.snapshot.Set(float64(p.snapshot.Number))
 	m.snapshotLog.Set(float64(p.snapshot.Log))
+	m.treeSize.Set(float64(s.shelf.edge.Tree().N))
 	m.snapshotStamp.Set(float64(s.cfg.Now().UnixMilli()) / 1000)
 	m.snapshotTime.Observe(took.Seconds())
 	s.cfg.Logger.DebugContext(ctx, "snapshot published", "snapshot", p.snapshot.Number, "log", p.snapshot.Log,

@@ -149,7 +149,7 @@ func written(t testing.TB) map[string][]byte {
 	digest := schemas.DigestOf(body)
 	receipt := schemas.Receipt{Origin: e.Definition.Origin, Unit: "leon-1101", Revision: 1, Digest: digest}
 	snapshot := schemas.Snapshot{
-		Origin: e.Definition.Origin, Number: 12, Log: 40213, Manifest: digest, Previous: schemas.Digest{1}, Accepted: 40200, Held: 13,
+		Origin: e.Definition.Origin, Number: 12, Log: 40225, Root: schemas.Digest{3}, Manifest: digest, Previous: schemas.Digest{1}, Accepted: 40200, Held: 13,
 		Time: "2026-11-03T21:04:05.123Z",
 	}
 	delta := schemas.Delta{

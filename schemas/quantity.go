@@ -56,8 +56,8 @@ type Epoch uint64
 // String is the decimal spelling.
 func (e Epoch) String() string { return strconv.FormatUint(uint64(e), 10) }
 
-// LogSize is a number of ledger entries in publication order: the size of the
-// public log.
+// LogSize is a number of leaves of the public log: its size at some moment. The
+// definition, every ledger entry and every snapshot is a leaf.
 type LogSize uint64
 
 // String is the decimal spelling.

@@ -19,7 +19,8 @@ const snapshotKind = "/snapshot/v1"
 //
 //	<origin>/snapshot/v1
 //	number 12
-//	log 40213
+//	log 40225
+//	root <SHA-256: root hash of the tree of the log's first 40225 leaves>
 //	manifest <SHA-256 of the manifest's bytes>
 //	previous <SHA-256 of the previous snapshot's note, or 64 zeros>
 //	accepted 40200
@@ -27,17 +28,23 @@ const snapshotKind = "/snapshot/v1"
 //	time 2026-11-03T21:04:05.123Z
 //
 // accepted counts submissions that count or did (a later revision took over);
-// held counts those that change no number.
+// held counts those that change no number. The snapshot itself is the leaf of
+// the log behind those it commits to.
 type Snapshot struct {
 	Origin   string
 	Number   SnapshotNumber
 	Log      LogSize
+	Root     Digest
 	Manifest Digest
 	Previous Digest
 	Accepted uint64
 	Held     uint64
 	Time     string // RFC 3339, UTC, milliseconds
 }
+
+// Entries is how many entries of the ledgers the snapshot shows: fewer than
+// leaves, since the definition and every snapshot is one, too.
+func (s *Snapshot) Entries() uint64 { return s.Accepted + s.Held }
 
 // SnapshotTimeLayout is the layout of Snapshot.Time for package time.
 const SnapshotTimeLayout = "2006-01-02T15:04:05.000Z"
@@ -46,8 +53,8 @@ const SnapshotTimeLayout = "2006-01-02T15:04:05.000Z"
 func (s *Snapshot) AppendText(dst []byte) []byte {
 	dst = append(dst, s.Origin...)
 	dst = append(dst, snapshotKind...)
-	return fmt.Appendf(dst, "\nnumber %d\nlog %d\nmanifest %s\nprevious %s\naccepted %d\nheld %d\ntime %s\n",
-		s.Number, s.Log, s.Manifest, s.Previous, s.Accepted, s.Held, s.Time)
+	return fmt.Appendf(dst, "\nnumber %d\nlog %d\nroot %s\nmanifest %s\nprevious %s\naccepted %d\nheld %d\ntime %s\n",
+		s.Number, s.Log, s.Root, s.Manifest, s.Previous, s.Accepted, s.Held, s.Time)
 }
 
 // OpenSnapshot checks the signature of a snapshot note and reads it.
@@ -65,7 +72,7 @@ func OpenSnapshot(b []byte, verifier note.Verifier) (*Snapshot, error) {
 
 func parseSnapshot(text string) (*Snapshot, error) {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	names := []string{"number", "log", "manifest", "previous", "accepted", "held", "time"}
+	names := []string{"number", "log", "root", "manifest", "previous", "accepted", "held", "time"}
 	if len(lines) != 1+len(names) {
 		return nil, fmt.Errorf("%d lines, want %d", len(lines), 1+len(names))
 	}
@@ -96,7 +103,7 @@ func parseSnapshot(text string) (*Snapshot, error) {
 		return d
 	}
 	s.Number, s.Log = SnapshotNumber(number("number")), LogSize(number("log"))
-	s.Manifest, s.Previous = digest("manifest"), digest("previous")
+	s.Root, s.Manifest, s.Previous = digest("root"), digest("manifest"), digest("previous")
 	s.Accepted, s.Held, s.Time = number("accepted"), number("held"), value["time"]
 	if t, e := time.Parse(SnapshotTimeLayout, s.Time); err == nil && (e != nil || t.Format(SnapshotTimeLayout) != s.Time) {
 		err = fmt.Errorf("time: want %s", SnapshotTimeLayout)

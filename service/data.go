@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -88,12 +89,23 @@ func (d Data) Create(definition, roster []byte) error {
 	return nil
 }
 
-// Signer reads the private key of a service and returns its signer and its
-// verifier key.
+// KeyVariable is the environment variable that may hold a service's private key
+// instead of its file: how containers are given secrets.
+func KeyVariable(service string) string { return "TALLYSTREAM_" + strings.ToUpper(service) + "_KEY" }
+
+// Signer reads the private key of a service, from its variable or else its
+// file, and returns its signer and its verifier key.
 func (d Data) Signer(service string) (note.Signer, string, error) {
+	if key := os.Getenv(KeyVariable(service)); key != "" {
+		signer, verifier, err := schemas.OpenPrivateKey(key)
+		if err != nil {
+			return nil, "", fmt.Errorf("reading the key of %s from %s: %w", service, KeyVariable(service), err)
+		}
+		return signer, verifier, nil
+	}
 	b, err := os.ReadFile(d.KeyPath(service))
 	if err != nil {
-		return nil, "", fmt.Errorf("reading the key of %s: %w (\"tallystream keys new\" makes one)", service, err)
+		return nil, "", fmt.Errorf("reading the key of %s: %w (\"tallystream keys new\" makes one, and %s may hold it)", service, err, KeyVariable(service))
 	}
 	signer, verifier, err := schemas.OpenPrivateKey(string(b))
 	if err != nil {
@@ -102,10 +114,20 @@ func (d Data) Signer(service string) (note.Signer, string, error) {
 	return signer, verifier, nil
 }
 
+// KeyName is the name of a service's key. The publisher's is the origin itself:
+// it signs the public log's checkpoints, and a checkpoint is verified with a
+// key that is named as the log (https://c2sp.org/tlog-checkpoint).
+func KeyName(service, origin string) string {
+	if service == "publish" {
+		return origin
+	}
+	return origin + "/" + service
+}
+
 // NewKey makes the private key of a service, named after the election's
 // origin, and stores it for its owner only.
 func (d Data) NewKey(service, origin string) error {
-	private, _, err := note.GenerateKey(rand.Reader, origin+"/"+service)
+	private, _, err := note.GenerateKey(rand.Reader, KeyName(service, origin))
 	if err != nil {
 		return fmt.Errorf("making the key of %s: %w", service, err)
 	}

@@ -25,7 +25,7 @@ type audience struct {
 
 // seat connects the viewers: the first follows the election document and
 // measures latency, the others are spread over contests and counties.
-func (d *drive) seat(ctx context.Context, t target, k *tracker) (*audience, error) {
+func (d *drive) seat(ctx context.Context, t target, p *performance) (*audience, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a := &audience{cancel: cancel}
 	// One pool of connections for snapshots: viewers of a rehearsal share a
@@ -38,7 +38,7 @@ func (d *drive) seat(ctx context.Context, t target, k *tracker) (*audience, erro
 			Live: t.PublicURL(), Bucket: t.PublicURL(), Documents: []schemas.DocumentID{document}, HTTP: http,
 			OnChange: func(c viewer.Change) {
 				if c.Micros > 0 { // a delta, not a snapshot
-					k.seenLive(uint64(c.Log), time.Now())
+					p.tracker.seenLive(p.entriesIn(c.Log), time.Now())
 				}
 			},
 		})

@@ -184,7 +184,7 @@ func (n *Night) Holds(ctx context.Context) (_ map[schemas.HoldCode]int, err erro
 }
 
 // Finish publishes everything that is in the ledger, CSV and pages included.
-func (n *Night) Finish(ctx context.Context, _ schemas.LogSize) error {
+func (n *Night) Finish(ctx context.Context, _ uint64) error {
 	return inStage(ctx, "close", n.sequencer.Finish)
 }
 

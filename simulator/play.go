@@ -25,7 +25,7 @@ type target interface {
 	// Holds counts held submissions by reason; nil where it cannot be seen.
 	Holds(ctx context.Context) (map[schemas.HoldCode]int, error)
 	// Finish returns when everything is published, CSV included.
-	Finish(ctx context.Context, entries schemas.LogSize) error
+	Finish(ctx context.Context, entries uint64) error
 }
 
 const (
@@ -55,9 +55,9 @@ func (d *drive) play(ctx context.Context, t target) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.tracker = newTracker(uint64(first.Log))
+	p.tracker = newTracker(first.Entries())
 	heapBefore := heapBytes()
-	if p.audience, err = d.seat(ctx, t, p.tracker); err != nil {
+	if p.audience, err = d.seat(ctx, t, p); err != nil {
 		return nil, err
 	}
 	defer p.audience.leave()
@@ -119,6 +119,18 @@ func (p *performance) firstSnapshot(ctx context.Context) (*schemas.Snapshot, err
 	}
 }
 
+// entriesIn is how many of a log's leaves are ledger entries, as the newest
+// snapshot lets one tell: it is a leaf itself, and so are those before it. A
+// snapshot that is younger than the last look counts as an entry for a moment.
+func (p *performance) entriesIn(n schemas.LogSize) uint64 {
+	s := p.latest.Load()
+	others := uint64(s.Log) - s.Entries()
+	if n > s.Log {
+		others++
+	}
+	return uint64(n) - min(others, uint64(n))
+}
+
 // look reads the newest snapshot.
 func (p *performance) look(ctx context.Context) (*schemas.Snapshot, error) {
 	raw, err := p.target.Objects().Get(ctx, schemas.LatestKey)
@@ -160,11 +172,11 @@ func (p *performance) night(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("interrupted: %w", ctx.Err())
 		case err == nil:
-			p.tracker.seenSnapshot(uint64(s.Log), time.Now())
+			p.tracker.seenSnapshot(s.Entries(), time.Now())
 		}
 		m := p.moment(sending)
 		display.show(m)
-		if !sending && p.latest.Load().Log >= schemas.LogSize(p.tracker.entries()) {
+		if !sending && p.latest.Load().Entries() >= p.tracker.entries() {
 			return nil
 		}
 		if moved.stalled(m.sent+m.receipts+m.published, time.Now()) {
@@ -192,7 +204,7 @@ func (p *performance) moment(sending bool) moment {
 	m := moment{
 		elapsed: time.Since(p.started), total: uint64(p.script.Len()), sent: p.fleet.sent.Load(),
 		receipts: p.fleet.accepted.Load() + p.fleet.duplicate.Load(), refused: p.fleet.refused.Load(),
-		inLedger: uint64(s.Log), held: s.Held, snapshot: uint64(s.Number), published: uint64(s.Log),
+		inLedger: s.Entries(), held: s.Held, snapshot: uint64(s.Number), published: s.Entries(),
 		viewers: p.flags.Viewers, deltas: p.audience.deltas(), live: p.tracker.liveTimes.quantiles(),
 	}
 	if in, behind, ok := p.target.Progress(); ok {
@@ -211,7 +223,7 @@ func (p *performance) moment(sending bool) moment {
 func (p *performance) close(ctx context.Context, report *Report) error {
 	fmt.Fprintf(p.out, "Closing: CSV files and pages.\n")
 	begun := time.Now()
-	if err := p.target.Finish(ctx, schemas.LogSize(p.tracker.entries())); err != nil {
+	if err := p.target.Finish(ctx, p.tracker.entries()); err != nil {
 		return fmt.Errorf("closing the night: %w", err)
 	}
 	report.ClosingSeconds = round(time.Since(begun).Seconds(), 3)

@@ -156,7 +156,7 @@ func (s *services) waitReady(name string) {
 // share, and starts it again.
 func (s *services) killEach(ctx context.Context, r *remote, total int) {
 	for i, name := range serviceNames {
-		if !waitLog(ctx, r, schemas.LogSize(total*(i+1)/(len(serviceNames)+2))) {
+		if !waitEntries(ctx, r, uint64(total*(i+1)/(len(serviceNames)+2))) {
 			s.t.Errorf("the night was over before %s could be killed", name)
 			return
 		}
@@ -168,11 +168,11 @@ func (s *services) killEach(ctx context.Context, r *remote, total int) {
 	}
 }
 
-// waitLog waits until the published log has n entries.
-func waitLog(ctx context.Context, r *remote, n schemas.LogSize) bool {
+// waitEntries waits until n entries are published.
+func waitEntries(ctx context.Context, r *remote, n uint64) bool {
 	for {
 		if raw, err := r.objects.Get(ctx, schemas.LatestKey); err == nil {
-			if snap, err := schemas.OpenSnapshot(raw, r.snapshots); err == nil && snap.Log >= n {
+			if snap, err := schemas.OpenSnapshot(raw, r.snapshots); err == nil && snap.Entries() >= n {
 				return true
 			}
 		}

@@ -131,7 +131,7 @@ func (r *remote) Holds(context.Context) (map[schemas.HoldCode]int, error) { retu
 const exportPatience = 5 * time.Minute
 
 // Finish waits until the newest snapshot names CSV files with all entries.
-func (r *remote) Finish(ctx context.Context, entries schemas.LogSize) error {
+func (r *remote) Finish(ctx context.Context, entries uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, exportPatience)
 	defer cancel()
 	for {
@@ -149,7 +149,7 @@ func (r *remote) Finish(ctx context.Context, entries schemas.LogSize) error {
 
 // exported says what is missing: each county's CSV must be as new as its
 // document.
-func (r *remote) exported(ctx context.Context, entries schemas.LogSize) error {
+func (r *remote) exported(ctx context.Context, entries uint64) error {
 	raw, err := r.objects.Get(ctx, schemas.LatestKey)
 	if err != nil {
 		return err
@@ -158,8 +158,8 @@ func (r *remote) exported(ctx context.Context, entries schemas.LogSize) error {
 	if err != nil {
 		return err
 	}
-	if s.Log < entries {
-		return fmt.Errorf("snapshot %d has %d of %d entries", s.Number, s.Log, entries)
+	if s.Entries() < entries {
+		return fmt.Errorf("snapshot %d has %d of %d entries", s.Number, s.Entries(), entries)
 	}
 	raw, err = r.objects.Get(ctx, schemas.ContentKey("manifests", s.Manifest, ".ndjson"))
 	if err != nil {

@@ -127,8 +127,24 @@ func (e *Edge) Append(leaves ...[]byte) (*Edge, []Object, error) {
 	return next, out, nil
 }
 
+// Extend is the edge after leaves with these hashes (tlog.RecordHash): its Tree
+// is the one that Append leads to, known before anything of it is made. It has
+// no bundle.
+func (e *Edge) Extend(hashes ...tlog.Hash) *Edge {
+	next := &Edge{size: e.size, levels: make([][]tlog.Hash, len(e.levels))}
+	for i, level := range e.levels {
+		next.levels[i] = slices.Clip(level)
+	}
+	for _, h := range hashes {
+		next.push(0, h, nil)
+		next.size++
+	}
+	return next
+}
+
 // push puts a hash into a level, and with it every level above that it fills.
-// Index of the tile: the leaf that is being added is number e.size.
+// Index of the tile: the leaf that is being added is number e.size. out takes
+// the tiles that are full now; nil if nobody wants them.
 func (e *Edge) push(level int, h tlog.Hash, out *[]Object) {
 	if level == len(e.levels) {
 		e.levels = append(e.levels, nil)
@@ -138,8 +154,10 @@ func (e *Edge) push(level int, h tlog.Hash, out *[]Object) {
 	if len(full) < TileWidth {
 		return
 	}
-	n := e.size >> (TileHeight * (level + 1))
-	*out = append(*out, Object{Tile{Level: level, N: n, Width: TileWidth}.Key(), appendHashes(make([]byte, 0, TileWidth*tlog.HashSize), full)})
+	if out != nil {
+		n := e.size >> (TileHeight * (level + 1))
+		*out = append(*out, Object{Tile{Level: level, N: n, Width: TileWidth}.Key(), appendHashes(make([]byte, 0, TileWidth*tlog.HashSize), full)})
+	}
 	e.levels[level] = nil
 	e.push(level+1, fold(slices.Clone(full)), out)
 }

@@ -348,3 +348,27 @@ func TestKeysOfTilesAreThoseOfTheSpecification(t *testing.T) {
 		}
 	}
 }
+
+func TestExtendKnowsTheTreeThatAppendLeadsTo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		before, more := rapid.IntRange(0, 700).Draw(t, "before"), rapid.IntRange(0, 700).Draw(t, "more")
+		leaves := make([][]byte, before+more)
+		hashes := make([]tlog.Hash, len(leaves))
+		for i := range leaves {
+			leaves[i] = fmt.Appendf(nil, "leaf %d", i)
+			hashes[i] = tlog.RecordHash(leaves[i])
+		}
+		edge, _, err := new(log.Edge).Append(leaves[:before]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := edge.Tree()
+		next, _, err := edge.Append(leaves[before:]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := edge.Extend(hashes[before:]...).Tree(); got != next.Tree() || edge.Tree() != old {
+			t.Errorf("a tree of %d leaves, want %d", got.N, next.Tree().N)
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"tallystream/ingest/stream"
 	"tallystream/ingest/stream/kinesis"
 	"tallystream/publish/bucket"
+	"tallystream/service"
 	"tallystream/service/cloud"
 	"tallystream/service/notary"
 	"tallystream/service/register"
@@ -118,7 +119,7 @@ func (a *aws) signer(ctx context.Context) (note.Signer, string, error) {
 		return a.stores.data.Signer("publish")
 	}
 	origin := a.stores.cfg.Opened.Election.Definition.Origin
-	k, err := notary.Open(context.WithoutCancel(ctx), a.clients.KMS, a.names.Key, origin+"/publish")
+	k, err := notary.Open(context.WithoutCancel(ctx), a.clients.KMS, a.names.Key, service.KeyName("publish", origin))
 	if err != nil {
 		return nil, "", err
 	}

@@ -79,7 +79,7 @@ func all(t testing.TB) map[string]leaf.Leaf {
 	}
 	held := record(t, "leon-001", 3, body)
 	junk := []byte("\x00 no envelope at all\n\n")
-	snapshot := schemas.Snapshot{Origin: origin, Number: 12, Log: 40213, Manifest: digest, Accepted: 40200, Held: 13, Time: "2026-11-03T21:04:05.123Z"}
+	snapshot := schemas.Snapshot{Origin: origin, Number: 12, Log: 40225, Root: digest, Manifest: digest, Accepted: 40200, Held: 13, Time: "2026-11-03T21:04:05.123Z"}
 	pause := &leaf.Pause{Origin: origin, Time: "2026-11-03T23:10:00.000Z", Reason: "books-differ", Text: "The two books differ in León; we look into it."}
 	pause.Note = signed(t, pause.AppendText(nil), origin+"/publish")
 	resume := &leaf.Pause{Resumed: true, Origin: origin, Time: "2026-11-03T23:20:00.000Z", Reason: "found", Text: "A cable."}

@@ -1,0 +1,289 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"tallystream/aggregate/ledger"
+	"tallystream/publish/bucket"
+	"tallystream/publish/log"
+	"tallystream/publish/log/leaf"
+	"tallystream/schemas"
+)
+
+// decision is a snapshot that the mark names, or is about to: everything that
+// is left to do follows from it, for the process that decided it and for any
+// other that finishes it.
+type decision struct {
+	stage  stage
+	edge   *log.Edge // of stage.tree, with its bundle
+	leaves []queued  // of the ledger, in the order of the log
+	note   []byte
+	number schemas.SnapshotNumber
+}
+
+// tree is the log that the snapshot commits to: all but the snapshot's own
+// leaf.
+func (d *decision) tree() tlog.Tree {
+	e := d.edge
+	if len(d.stage.definition) > 0 {
+		e = e.Extend(tlog.RecordHash(d.stage.definition))
+	}
+	hashes := make([]tlog.Hash, len(d.leaves))
+	for i := range d.leaves {
+		hashes[i] = d.leaves[i].hash
+	}
+	return e.Extend(hashes...).Tree()
+}
+
+// doing carries out one write, and again if it likes; what names it for people.
+type doing func(what string, write func() error) error
+
+// finish publishes what was decided, in an order in which every name that can
+// be found leads to bytes that are durable:
+//
+//	tiles       of the log; nobody looks for them before
+//	checkpoint  the log is found, with the snapshot as its last leaf
+//	note        the snapshot exists
+//	latest      the snapshot is found
+//
+// All of it may be repeated, by any process. It returns the log's new edge.
+func (s *Sequencer) finish(ctx context.Context, d *decision, do doing) (edge *log.Edge, err error) {
+	err = do("log", func() error {
+		edge, err = s.putTiles(ctx, d)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	checkpoint, err := s.checkpoint(ctx, edge.Tree())
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []struct {
+		what  string
+		write func() error
+	}{
+		{"checkpoint", func() error { return s.replace(ctx, log.CheckpointKey, checkpoint) }},
+		{"snapshot", func() error {
+			return s.cfg.Bucket.PutNew(ctx, immutable(schemas.SnapshotKey(d.number), d.note, typeText))
+		}},
+		{"latest", func() error { return s.replace(ctx, schemas.LatestKey, d.note) }},
+	} {
+		if err := do(step.what, step.write); err != nil {
+			return nil, err
+		}
+	}
+	return edge, nil
+}
+
+// replace moves a name to a note, as long as no other sequencer is in force.
+func (s *Sequencer) replace(ctx context.Context, key string, note []byte) error {
+	if err := s.inForce(ctx); err != nil {
+		return err
+	}
+	return s.cfg.Bucket.Replace(ctx, mutable(key, note, typeText))
+}
+
+// checkpoint signs the log's tree.
+func (s *Sequencer) checkpoint(_ context.Context, tree tlog.Tree) ([]byte, error) {
+	c := log.Checkpoint{Origin: s.cfg.Election.Definition.Origin, Tree: tree}
+	b, err := log.Sign(c.AppendText(nil), s.cfg.Signer)
+	if err != nil {
+		return nil, fmt.Errorf("signing the checkpoint of %d leaves: %w", tree.N, err)
+	}
+	return b, nil
+}
+
+// tilesAtOnce bounds the bytes of leaves that one call of the bucket carries.
+const tilesAtOnce = 16 << 20
+
+// putTiles stores the tiles that the decision brings and returns the edge
+// behind them.
+func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error) {
+	own, err := leaf.Append(nil, &leaf.Snapshot{Note: d.note})
+	if err != nil {
+		return nil, err
+	}
+	edge, size := d.edge, 0
+	var batch [][]byte
+	for b, err := range s.leavesOf(ctx, d) {
+		if err != nil {
+			return nil, err
+		}
+		batch, size = append(batch, b), size+len(b)
+		if size >= tilesAtOnce && (edge.Tree().N+int64(len(batch)))%log.TileWidth == 0 {
+			if edge, err = s.putBatch(ctx, edge, batch, false); err != nil {
+				return nil, err
+			}
+			batch, size = nil, 0
+		}
+	}
+	return s.putBatch(ctx, edge, append(batch, own), true)
+}
+
+// putBatch appends leaves and stores the objects: of those in the middle of a
+// decision only full tiles, since no tree ends there.
+func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves [][]byte, last bool) (*log.Edge, error) {
+	next, tiles, err := edge.Append(leaves...)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	objects := make([]bucket.Object, 0, len(tiles))
+	for _, t := range tiles {
+		if tile, err := log.ParseTile(t.Key); err == nil && !last && tile.Width < log.TileWidth {
+			continue
+		}
+		objects = append(objects, immutable(t.Key, t.Body, log.TileMediaType))
+		size += len(t.Body)
+	}
+	if err := s.cfg.Bucket.PutNew(ctx, objects...); err != nil {
+		return nil, err
+	}
+	s.cfg.Metrics.bytes.WithLabelValues("tile").Add(float64(size))
+	s.cfg.Metrics.tiles.Add(float64(len(objects)))
+	return next, nil
+}
+
+// leavesOf yields the leaves of a decision but for the snapshot's own. Those
+// that are not held are made again of the ledger, and must be the same.
+func (s *Sequencer) leavesOf(ctx context.Context, d *decision) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if len(d.stage.definition) > 0 && !yield(d.stage.definition, nil) {
+			return
+		}
+		rest := d.leaves
+		for _, r := range d.stage.runs() {
+			leaves := rest[:r.to-r.after]
+			rest = rest[len(leaves):]
+			for len(leaves) > 0 {
+				if leaves[0].leaf != nil {
+					if !yield(leaves[0].leaf, nil) {
+						return
+					}
+					leaves, r.after = leaves[1:], r.after+1
+					continue
+				}
+				n := 1
+				for n < len(leaves) && leaves[n].leaf == nil {
+					n++
+				}
+				missing := run{r.partition, r.after, r.after + uint64(n)}
+				more, err := s.again(ctx, missing, leaves[:n], func(b []byte) bool { return yield(b, nil) })
+				if err != nil {
+					yield(nil, err)
+				}
+				if err != nil || !more {
+					return
+				}
+				leaves, r.after = leaves[n:], missing.to
+			}
+		}
+	}
+}
+
+// again reads a run of leaves from the ledger, which must be those that were
+// hashed before.
+func (s *Sequencer) again(ctx context.Context, r run, leaves []queued, yield func([]byte) bool) (more bool, err error) {
+	view, err := s.cfg.Ledger.View(ctx)
+	if err != nil {
+		return false, fmt.Errorf("opening a ledger view: %w", err)
+	}
+	defer view.Close() // it only reads
+	stopped := errors.New("nobody wants more")
+	err = readRun(ctx, view, r, func(e *schemas.Entry, b []byte) error {
+		if tlog.RecordHash(b) != leaves[0].hash {
+			return replayError(e, "the ledger changed after it was read", nil)
+		}
+		leaves = leaves[1:]
+		if !yield(b) {
+			return stopped
+		}
+		return nil
+	})
+	if errors.Is(err, stopped) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// errEnough ends a reading.
+var errEnough = errors.New("enough entries")
+
+// readRun calls fn with the leaf of each entry of the run.
+func readRun(ctx context.Context, view ledger.View, r run, fn func(*schemas.Entry, []byte) error) error {
+	heads := view.Heads()
+	after := make([]uint64, len(heads))
+	for p := range heads {
+		after[p] = heads[p].Size // nothing of the others
+	}
+	if int(r.partition) >= len(heads) || heads[r.partition].Size < r.to {
+		return fmt.Errorf("%w: partition %d has less than %d", ErrLedgerBehind, r.partition, r.to)
+	}
+	after[r.partition] = r.after
+	at := r.after
+	err := view.Entries(ctx, after, func(e schemas.Entry, record []byte) error {
+		at++
+		if e.Partition != r.partition || e.Seq != at {
+			return replayError(&e, "entries must be dense", nil)
+		}
+		b, err := leafOf(&e, record)
+		if err != nil {
+			return err
+		}
+		if err := fn(&e, b); err != nil {
+			return err
+		}
+		if at == r.to {
+			return errEnough
+		}
+		return nil
+	})
+	if err == nil && at < r.to {
+		return fmt.Errorf("%w: partition %d has less than %d", ErrLedgerBehind, r.partition, r.to)
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return fmt.Errorf("reading the ledger for the log: %w", err)
+	}
+	return nil
+}
+
+// leafOf makes the leaf of an entry, of bytes of its own.
+func leafOf(e *schemas.Entry, record []byte) ([]byte, error) {
+	l, err := leaf.OfEntry(e, record)
+	if err != nil {
+		return nil, replayError(e, "it becomes no leaf of the log", err)
+	}
+	const head = 400 // bytes before the record
+	b, err := leaf.Append(make([]byte, 0, len(record)+head), l)
+	if err != nil {
+		return nil, replayError(e, "it becomes no leaf of the log", err)
+	}
+	return b, nil
+}
+
+// definitionLeaf is the first leaf: the election, the roster, and whose keys
+// sign. Without root keys all of that is so for good.
+func (c *Config) definitionLeaf() ([]byte, error) {
+	d := c.Election.Definition
+	l := &leaf.Definition{
+		Origin: d.Origin, Election: d.Election,
+		Definition: fileOf(c.Definition), Roster: fileOf(c.Roster),
+		Keys: []leaf.RoleKey{{Role: leaf.LogKey, Key: c.VerifierKey}, {Role: leaf.SnapshotKey, Key: c.VerifierKey}},
+	}
+	if c.ReceiptKey != "" {
+		l.Keys = append(l.Keys, leaf.RoleKey{Role: leaf.ReceiptKey, Key: c.ReceiptKey})
+	}
+	b, err := leaf.Append(nil, l)
+	if err != nil {
+		return nil, fmt.Errorf("making the log's first leaf: %w", err)
+	}
+	return b, nil
+}
+
+func fileOf(b []byte) leaf.File { return leaf.File{Digest: schemas.DigestOf(b), Bytes: uint64(len(b))} }

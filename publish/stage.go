@@ -1,0 +1,235 @@
+package publish
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"tallystream/schemas"
+)
+
+// stage says which leaves a snapshot brings to the log, and in which order:
+// from it and the ledger alone anybody makes the same tiles. As text:
+//
+//	tallystream/stage/v1
+//	tree <size> <root, base64>     the log before it
+//	entries 12 0 44                of the ledger that are in that, by partition
+//	cut 0:15 2:50                  a cut: partitions that grew, and up to which entry
+//	cut 1:3
+//
+//	<the definition's leaf>        where the log is empty before
+//
+// In the log come the definition's leaf, then for each cut its entries ordered
+// by (partition, seq), then the snapshot itself.
+type stage struct {
+	tree       tlog.Tree
+	before     []uint64 // entries in it, by partition
+	cuts       [][]reach
+	definition []byte
+}
+
+// reach is how far a partition has come at a cut.
+type reach struct {
+	partition schemas.Partition
+	size      uint64
+}
+
+const stageKind = "tallystream/stage/v1\n"
+
+func (st *stage) encode() []byte {
+	b := append([]byte(stageKind), "tree "...)
+	b = strconv.AppendInt(b, st.tree.N, 10)
+	b = append(b, ' ')
+	b = base64.StdEncoding.AppendEncode(b, st.tree.Hash[:])
+	b = append(b, "\nentries"...)
+	for _, n := range st.before {
+		b = strconv.AppendUint(append(b, ' '), n, 10)
+	}
+	b = append(b, '\n')
+	for _, cut := range st.cuts {
+		b = append(b, "cut"...)
+		for _, r := range cut {
+			b = strconv.AppendUint(append(b, ' '), uint64(r.partition), 10)
+			b = strconv.AppendUint(append(b, ':'), r.size, 10)
+		}
+		b = append(b, '\n')
+	}
+	b = append(b, '\n')
+	return append(b, st.definition...)
+}
+
+var errStage = errors.New("want the stage of a snapshot")
+
+// parseStage reads what encode wrote, for an election of that many partitions.
+func parseStage(b []byte, partitions int) (*stage, error) {
+	head, definition, ok := bytes.Cut(b, []byte("\n\n"))
+	lines := strings.Split(string(head), "\n")
+	if !ok || len(lines) < 3 || lines[0]+"\n" != stageKind {
+		return nil, errStage
+	}
+	st := new(stage)
+	if len(definition) > 0 {
+		st.definition = definition
+	}
+	var root string
+	if _, err := fmt.Sscanf(lines[1], "tree %d %s", &st.tree.N, &root); err != nil {
+		return nil, errStage
+	}
+	raw, err := base64.StdEncoding.DecodeString(root)
+	if err != nil || len(raw) != tlog.HashSize {
+		return nil, errStage
+	}
+	st.tree.Hash = tlog.Hash(raw)
+	for _, s := range strings.Fields(strings.TrimPrefix(lines[2], "entries")) {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return nil, errStage
+		}
+		st.before = append(st.before, n)
+	}
+	for _, line := range lines[3:] {
+		cut, err := parseCut(line)
+		if err != nil {
+			return nil, err
+		}
+		st.cuts = append(st.cuts, cut)
+	}
+	if len(st.before) != partitions || !st.rises() || !bytes.Equal(st.encode(), b) {
+		return nil, errStage
+	}
+	return st, nil
+}
+
+func parseCut(line string) (cut []reach, err error) {
+	for _, s := range strings.Fields(strings.TrimPrefix(line, "cut")) {
+		p, size, _ := strings.Cut(s, ":")
+		partition, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return nil, errStage
+		}
+		n, err := strconv.ParseUint(size, 10, 64)
+		if err != nil {
+			return nil, errStage
+		}
+		cut = append(cut, reach{schemas.Partition(partition), n})
+	}
+	return cut, nil
+}
+
+// rises reports whether every cut goes on where the one before ended.
+func (st *stage) rises() bool {
+	at := slices.Clone(st.before)
+	for _, cut := range st.cuts {
+		for i, r := range cut {
+			if int(r.partition) >= len(at) || r.size <= at[r.partition] || i > 0 && r.partition <= cut[i-1].partition {
+				return false
+			}
+			at[r.partition] = r.size
+		}
+	}
+	return true
+}
+
+// after is how many entries of each partition are in the log with it.
+func (st *stage) after() []uint64 {
+	out := slices.Clone(st.before)
+	for _, cut := range st.cuts {
+		for _, r := range cut {
+			out[r.partition] = r.size
+		}
+	}
+	return out
+}
+
+// run is a row of entries of one partition that follow each other in the log.
+type run struct {
+	partition schemas.Partition
+	after, to uint64 // entries after+1 to to
+}
+
+// runs lists the stage's entries in the order of the log.
+func (st *stage) runs() (out []run) {
+	at := slices.Clone(st.before)
+	for _, cut := range st.cuts {
+		for _, r := range cut {
+			out = append(out, run{r.partition, at[r.partition], r.size})
+			at[r.partition] = r.size
+		}
+	}
+	return out
+}
+
+// queue holds the leaves that the log does not have yet, in the order in which
+// it will. Run's goroutine owns it.
+type queue struct {
+	before []uint64 // entries in the log, or in the stage that is being written, by partition
+	cuts   [][]reach
+	leaves []queued   // of the cuts
+	open   [][]queued // since the last cut, by partition
+	grown  []bool     // partitions that have some
+	kept   int        // bytes of leaves that are held
+}
+
+// queued is one leaf that waits.
+type queued struct {
+	hash tlog.Hash
+	leaf []byte // nil: to be read from the ledger again
+}
+
+// keepLeaves bounds the leaves that are held, in bytes. Those beyond it are
+// made again of the ledger when their turn comes, which costs a reading.
+const keepLeaves = 128 << 20
+
+func newQueue(before []uint64) *queue {
+	return &queue{before: before, open: make([][]queued, len(before)), grown: make([]bool, len(before))}
+}
+
+// has reports whether the log, or the stage, has the entry already.
+func (q *queue) has(e *schemas.Entry) bool { return e.Seq <= q.before[e.Partition] }
+
+// add takes the leaf of the partition's next entry, which it keeps.
+func (q *queue) add(p schemas.Partition, leaf []byte) {
+	l := queued{hash: tlog.RecordHash(leaf)}
+	if q.kept+len(leaf) <= keepLeaves {
+		l.leaf = leaf
+		q.kept += len(leaf)
+	}
+	q.open[p] = append(q.open[p], l)
+	q.grown[p] = true
+}
+
+// cut closes a cut at the given sizes: the leaves that came since the last one
+// follow in the order (partition, seq).
+func (q *queue) cut(sizes []uint64) {
+	var cut []reach
+	for p, grown := range q.grown {
+		if !grown {
+			continue
+		}
+		cut = append(cut, reach{schemas.Partition(p), sizes[p]})
+		q.leaves = append(q.leaves, q.open[p]...)
+		clear(q.open[p])
+		q.open[p], q.grown[p] = q.open[p][:0], false
+	}
+	if len(cut) > 0 {
+		q.cuts = append(q.cuts, cut)
+	}
+}
+
+// take hands over the cuts, to be written. The leaves behind them stay.
+func (q *queue) take() (st stage, leaves []queued) {
+	st, leaves = stage{before: q.before, cuts: q.cuts}, q.leaves
+	q.before, q.cuts, q.leaves, q.kept = st.after(), nil, nil, 0
+	for _, open := range q.open {
+		for i := range open {
+			q.kept += len(open[i].leaf)
+		}
+	}
+	return st, leaves
+}
