@@ -23,7 +23,7 @@ type Command struct {
 	Data      string `help:"Directory with definition.json; nothing else in it is read." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
 	Bucket    string `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
 	Listen    string `help:"Address for viewers." default:"127.0.0.1:8080"`
-	Bus       string `help:"NATS URL of a bus elsewhere; empty: this process is the bus." placeholder:"URL"`
+	Bus       string `help:"NATS URL of a bus elsewhere; empty: this process is the bus." placeholder:"URL" env:"TALLYSTREAM_BUS"`
 	BusListen string `help:"Where the other services reach this process as their bus." default:"127.0.0.1:4250"`
 	Status    string `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
 

@@ -101,6 +101,15 @@ func TestAKeyIsForItsOwnerOnlyAndOpensAgain(t *testing.T) {
 	if _, err := schemas.ParseVerifierKey(verifier); err != nil {
 		t.Error(err)
 	}
+	key, err := os.ReadFile(d.KeyPath("ingest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(service.KeyVariable("publish"), string(key))
+	if _, again, err := d.Signer("publish"); err != nil || again != verifier {
+		t.Errorf("a key in a variable: %s, %v", again, err)
+	}
+	t.Setenv(service.KeyVariable("publish"), "")
 	if _, _, err := d.Signer("publish"); err == nil || !strings.Contains(err.Error(), "keys new") {
 		t.Errorf("a missing key: %v", err)
 	}

@@ -32,6 +32,7 @@ import (
 	"tallystream/ingest"
 	"tallystream/publish"
 	"tallystream/schemas"
+	"tallystream/service"
 	"tallystream/service/cloud"
 )
 
@@ -284,13 +285,6 @@ var librariesRead = map[string]bool{
 	"AWS_REGION": true, "AWS_ENDPOINT_URL_KINESIS": true, "AWS_ENDPOINT_URL_DYNAMODB": true, "AWS_ENDPOINT_URL_S3": true, "AWS_ENDPOINT_URL_KMS": true, "GOMEMLIMIT": true,
 }
 
-// awaited is what the tasks are given and the program does not read yet, by
-// service. Whoever makes it read one takes it out of here.
-var awaited = map[string]bool{
-	"ingest TALLYSTREAM_INGEST_KEY": true, // service.Data.Signer reads a file only
-	"fanout TALLYSTREAM_BUS":        true, // fanout's --bus has no variable
-}
-
 // What the tasks are told by their environment is what the program listens to.
 func TestTheProgramReadsTheTasksEnvironment(t *testing.T) {
 	commands := map[string]any{"ingest": &ingest.Command{}, "aggregate": &aggregate.Command{}, "publish": &publish.Command{}, "fanout": &fanout.Command{}}
@@ -311,11 +305,8 @@ func TestTheProgramReadsTheTasksEnvironment(t *testing.T) {
 			given = append(given, env)
 		}
 		for _, env := range given {
-			switch known := read[env] || librariesRead[env]; {
-			case !known && !awaited[name+" "+env]:
+			if !read[env] && !librariesRead[env] && env != service.KeyVariable(name) {
 				t.Errorf("%s is given %s, which it does not read", name, env)
-			case known && awaited[name+" "+env]:
-				t.Errorf("%s reads %s now: take it out of awaited", name, env)
 			}
 		}
 	}

@@ -69,19 +69,24 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// claim makes the table this definition's, or checks that it is.
+// claim checks that the table is this definition's, and makes it so if nobody
+// did. Who may only read leaves that to an aggregator.
 func (l *Ledger) claim(ctx context.Context) error {
-	it := electionKey()
-	it[attrElection], it[attrDefinition] = text(string(l.election.Definition.Election)), bytes_(l.election.Hash[:])
-	_, err := l.cfg.Client.PutItem(ctx, &sdk.PutItemInput{
-		TableName: &l.cfg.Table, Item: it, ConditionExpression: aws.String("attribute_not_exists(" + cloud.PartitionKey + ")"),
-	})
-	if taken := (*types.ConditionalCheckFailedException)(nil); !errors.As(err, &taken) {
-		return cloud.Explain(err)
-	}
 	found, err := l.get(ctx, electionKey())
 	if err != nil {
 		return err
+	}
+	if found == nil {
+		switch err = l.mark(ctx); {
+		case cloud.KindOf(err) == cloud.Denied:
+			l.cfg.Logger.InfoContext(ctx, "the ledger has no election yet, an aggregator names it", "table", l.cfg.Table)
+			return nil
+		case err != nil:
+			return err
+		}
+		if found, err = l.get(ctx, electionKey()); err != nil {
+			return err
+		}
 	}
 	r := reader{it: found}
 	id, hash := r.text(attrElection), r.bytes(attrDefinition)
@@ -92,6 +97,19 @@ func (l *Ledger) claim(ctx context.Context) error {
 		return fmt.Errorf("%w: %s with hash %x", ledger.ErrElection, id, hash)
 	}
 	return nil
+}
+
+// mark names the table's election, unless somebody was faster.
+func (l *Ledger) mark(ctx context.Context) error {
+	it := electionKey()
+	it[attrElection], it[attrDefinition] = text(string(l.election.Definition.Election)), bytes_(l.election.Hash[:])
+	_, err := l.cfg.Client.PutItem(ctx, &sdk.PutItemInput{
+		TableName: &l.cfg.Table, Item: it, ConditionExpression: aws.String("attribute_not_exists(" + cloud.PartitionKey + ")"),
+	})
+	if taken := (*types.ConditionalCheckFailedException)(nil); errors.As(err, &taken) {
+		return nil
+	}
+	return cloud.Explain(err)
 }
 
 // Room is how much a partition's part of a micro-batch may hold.
