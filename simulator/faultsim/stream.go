@@ -1,0 +1,176 @@
+package faultsim
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"tallystream/ingest/stream"
+	"tallystream/ingest/stream/kinesis"
+	"tallystream/ingest/stream/kinesis/kinesistest"
+	"tallystream/schemas"
+)
+
+// simStream is Kinesis, with a network before it. It is the kinesis.API of all
+// actors.
+type simStream struct {
+	*kinesistest.Service
+	world *world
+	town  *town
+}
+
+func newStream(w *world, t *town, seed uint64) *simStream {
+	s := &simStream{world: w, town: t}
+	s.Service = kinesistest.New(kinesistest.Options{
+		Shards: 1 + w.random.IntN(3), Now: func() time.Time { return clockEpoch.Add(w.now) }, Seed: seed | 1,
+		Unlimited: w.chance(2), Page: 1 + w.random.IntN(5), Faults: s.record,
+	})
+	return s
+}
+
+// record is what befalls one record of a request that arrives.
+func (s *simStream) record(c kinesistest.Call) kinesistest.Fault {
+	switch {
+	case c.Record < 0 || !s.world.befalls(faultRecord):
+		return kinesistest.None
+	case s.world.chance(2):
+		return kinesistest.Internal
+	}
+	return kinesistest.Throttle
+}
+
+// PutRecords is a write like others.
+func (s *simStream) PutRecords(_ context.Context, in *sdk.PutRecordsInput, _ ...func(*sdk.Options)) (out *sdk.PutRecordsOutput, err error) {
+	t := s.world.current
+	if s.world.befalls(faultThrottle) {
+		t.travel()
+		return nil, &types.ProvisionedThroughputExceededException{Message: aws.String("Rate exceeded")}
+	}
+	err = t.write(writeStream, "partition "+aws.ToString(in.Records[0].PartitionKey), func() (err error) {
+		out, err = s.Service.PutRecords(context.Background(), in)
+		return err
+	})
+	return out, err
+}
+
+// ListShards may fail like any read.
+func (s *simStream) ListShards(_ context.Context, in *sdk.ListShardsInput, _ ...func(*sdk.Options)) (out *sdk.ListShardsOutput, err error) {
+	return out, s.call("shards", func() (err error) {
+		out, err = s.Service.ListShards(context.Background(), in)
+		return err
+	})
+}
+
+// GetShardIterator may fail like any read.
+func (s *simStream) GetShardIterator(_ context.Context, in *sdk.GetShardIteratorInput, _ ...func(*sdk.Options)) (out *sdk.GetShardIteratorOutput, err error) {
+	return out, s.call("iterator", func() (err error) {
+		out, err = s.Service.GetShardIterator(context.Background(), in)
+		return err
+	})
+}
+
+// GetRecords may fail like any read.
+func (s *simStream) GetRecords(_ context.Context, in *sdk.GetRecordsInput, _ ...func(*sdk.Options)) (out *sdk.GetRecordsOutput, err error) {
+	return out, s.call("records", func() (err error) {
+		out, err = s.Service.GetRecords(context.Background(), in)
+		return err
+	})
+}
+
+func (s *simStream) call(what string, do func() error) error {
+	t := s.world.current
+	if s.world.befalls(faultThrottle) {
+		t.travel()
+		return &types.ProvisionedThroughputExceededException{Message: aws.String("Rate exceeded")}
+	}
+	return t.read(what, do)
+}
+
+// config of an adapter in a process.
+func (s *simStream) config(p *process, m *kinesis.Metrics) kinesis.Config {
+	return kinesis.Config{
+		API: s, Stream: "submissions", Partitions: s.town.election.Definition.Partitions, Budget: 3 * time.Second,
+		Attempt:  time.Hour, // by the real clock, which must not decide anything
+		SlowPoll: 2 * time.Second, ListEvery: 10 * time.Second,
+		Clock: clock{p}, Seed: s.world.random.Uint64() | 1, Metrics: m, ReadRecords: 1 + s.world.random.IntN(20),
+	}
+}
+
+// records lists what partition p's readers must see.
+func (s *simStream) records(p schemas.Partition) (out []string) {
+	for _, r := range s.Service.Records(kinesis.PointOf(p, s.town.election.Definition.Partitions)) {
+		if r.Key == p.String() {
+			out = append(out, string(r.Data))
+		}
+	}
+	return out
+}
+
+// reshard splits or merges shards, as an operator does.
+func (s *simStream) reshard() {
+	open := s.OpenShards()
+	i := s.world.random.IntN(len(open))
+	switch {
+	case len(open) > 1 && (len(open) > 3 || s.world.chance(2)):
+		i = min(i, len(open)-2)
+		if err := s.Merge(open[i].ID, open[i+1].ID); err == nil {
+			s.world.count(faultMerge)
+			s.world.note("operator", "merges", open[i].ID+" and "+open[i+1].ID)
+		}
+	default:
+		if err := s.Split(open[i].ID, kinesistest.Middle(open[i].Range)); err == nil {
+			s.world.count(faultSplit)
+			s.world.note("operator", "splits", open[i].ID)
+		}
+	}
+}
+
+// intrude puts a record into the stream that no ingest did: poison, a repeat of
+// what was sent, or something foreign.
+func (s *simStream) intrude() {
+	partitions := s.town.election.Definition.Partitions
+	put := func(key string, p schemas.Partition, data []byte) { s.Put(key, kinesis.PointOf(p, partitions), data) }
+	if s.world.chance(5) {
+		s.world.count(faultForeign)
+		s.world.note("stranger", "puts", "a foreign record")
+		put("somebody else", schemas.Partition(s.world.random.IntN(partitions)), []byte("hello"))
+		return
+	}
+	m := s.town.poison[s.world.random.IntN(len(s.town.poison))]
+	p := m.partition
+	if s.world.chance(8) { // whose partition is another
+		m = s.town.units[s.world.random.IntN(len(s.town.units))].ordinary[0]
+		p = schemas.Partition((int(m.partition) + 1) % partitions)
+	}
+	s.world.count(faultPoison)
+	s.world.note("stranger", "puts", m.name)
+	put(p.String(), p, m.envelope)
+}
+
+// readers closes each reader when the next one of the same task is opened: the
+// worker itself does so only where it runs by itself.
+type readers struct {
+	stream.Source
+	open stream.Reader
+}
+
+// Open implements stream.Source.
+func (r *readers) Open(ctx context.Context, s stream.Shard, at []stream.Position) (stream.Reader, error) {
+	err := r.close()
+	if err == nil {
+		r.open, err = r.Source.Open(ctx, s, at)
+	}
+	return r.open, err
+}
+
+func (r *readers) close() error {
+	if r.open == nil {
+		return nil
+	}
+	err := r.open.Close()
+	r.open = nil
+	return err
+}
