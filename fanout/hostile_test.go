@@ -155,21 +155,25 @@ func TestATricklingViewerGetsWholeFrames(t *testing.T) {
 	onEngines(t, func(t *testing.T, startTier starter) {
 		for name, headers := range map[string]string{"plain": "", "deflated": offerDeflate} {
 			t.Run(name, func(t *testing.T) {
-				x := startTier(t, fanout.Config{})
+				// Slow as it is, it is not what this test is about.
+				x := startTier(t, fanout.Config{Limits: fanout.Limits{SlowWrite: time.Hour, WriteTimeout: time.Hour}})
 				r := openRaw(t, x, "?g=contest/c", headers)
+				if err := r.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+					t.Fatal(err)
+				}
 				r.wantText(schemas.FrameSnap)
 				if err := r.Conn.(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
 					t.Fatal(err)
 				}
 				r.in.Reset(&trickle{r.Conn})
-				const deltas = 300
+				const deltas = 150
 				random := rand.New(rand.NewPCG(1, 2))
+				noise := make([]byte, 60<<10) // that compression cannot help with
+				for j := range noise {
+					noise[j] = "0123456789abcdef"[random.IntN(16)]
+				}
 				sent := 0
 				for i := range deltas {
-					noise := make([]byte, 60<<10) // that compression cannot help with
-					for j := range noise {
-						noise[j] = "0123456789abcdef"[random.IntN(16)]
-					}
 					x.press.change(contest, "u1")
 					x.press.docs[contest].lines["u9"] = fmt.Sprintf(`{"contest":"c","unit":"u9","reporting":%d,"units":99,"votes":{"%s":[1]}}`, i%99, noise)
 					x.press.docs[contest].touched["u9"] = true
