@@ -69,6 +69,9 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 		return err
 	}
 	g.Status.Ready("aggregate", a.Ready)
+	if err := g.WatchRelease(ctx, c.Release, c.Cloud, log); err != nil {
+		return err
+	}
 	if err := g.ServeStatus(ctx, c.Status, log); err != nil {
 		return err
 	}

@@ -30,6 +30,8 @@ type Command struct {
 	Stores string        `help:"Where the bucket is: embedded (a directory) or aws." enum:"embedded,aws" default:"embedded" env:"TALLYSTREAM_STORES"`
 	Cloud  cloud.Options `embed:""`
 
+	Release service.ReleaseOptions `embed:""`
+
 	Origin        []string      `help:"Pages of these origins may connect too, such as https://results.example.org; * is all." placeholder:"URL"`
 	Host          []string      `help:"Answer for these host names only." placeholder:"NAME"`
 	AddressHeader string        `help:"Header in which a proxy before us states the client's address." placeholder:"NAME"`
@@ -101,6 +103,9 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 	at := listeners[0].Addr().String()
 	g.Status.Ready("fanout", server.Ready)
 	g.Status.Ready("bus", wire.Ready)
+	if err := g.WatchRelease(ctx, c.Release, c.Cloud, log); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
 	if err := g.ServeStatus(ctx, c.Status, log); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}

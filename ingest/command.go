@@ -81,6 +81,9 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 		return fmt.Errorf("listening for submissions: %w", err)
 	}
 	g.Status.Ready("ingest", server.Ready)
+	if err := g.WatchRelease(ctx, c.Release, c.Cloud, log); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	if err := g.ServeStatus(ctx, c.Status, log); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -23,8 +23,9 @@ type Check func() error
 type Status struct {
 	Registry *prometheus.Registry
 
-	mu     sync.Mutex // guards checks
-	checks map[string]Check
+	mu      sync.Mutex // guards checks and release
+	checks  map[string]Check
+	release Check // nil: any release may run
 }
 
 // NewStatus makes a registry with the Go and process collectors.
@@ -39,6 +40,23 @@ func (s *Status) Ready(part string, c Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checks[part] = c
+}
+
+// Release sets the check that /healthz?release= asks besides.
+func (s *Status) Release(c Check) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release = c
+}
+
+// wrongRelease says why another release should run, or nil.
+func (s *Status) wrongRelease() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.release == nil {
+		return nil
+	}
+	return s.release()
 }
 
 // Failing asks every check and returns "part: reason" for those that fail.
@@ -57,8 +75,17 @@ func (s *Status) Failing() []string {
 
 // Register adds the three pages to mux.
 func (s *Status) Register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok") // the process answers: that is all health means
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		// Without ?release= the process answers: that is all health means, and a
+		// supervisor must not restart what runs well. A balancer asks with it.
+		if r.URL.Query().Has("release") {
+			if err := s.wrongRelease(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+		}
+		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -26,6 +26,8 @@ type Options struct {
 
 	Stores string        `help:"Where stream, ledger and bucket are: embedded (files of this machine) or aws." enum:"embedded,aws" default:"embedded" env:"TALLYSTREAM_STORES"`
 	Cloud  cloud.Options `embed:""`
+
+	Release ReleaseOptions `embed:""`
 }
 
 // Group runs the parts of a process until one fails or ctx ends.
