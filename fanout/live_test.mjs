@@ -32,9 +32,9 @@ test("the client rule", async () => {
   const one = line("a", 1) + "\n" + line("c", 1) + "\n";
   assert.equal(await apply(delta(1, 0, 1, one, line("a", 1))), "missing");
   const snap = { e: 1, g: "contest/c", v: 5, h: sha(one) };
-  assert.equal(await d.replace(snap, bytes(one + " ")), false);
+  assert.equal(await d.replace(snap, bytes(one + " ")), "mismatch");
   assert.equal(d.known, false);
-  assert.equal(await d.replace(snap, bytes(one)), true);
+  assert.equal(await d.replace(snap, bytes(one)), "replaced");
   assert.equal(await apply(delta(1, 4, 5, one, line("a", 1))), "dropped");
   assert.equal(await apply(delta(0, 9, 10, one, line("a", 1))), "dropped");
   assert.equal(await apply(delta(1, 6, 7, one, line("a", 1))), "missing");
@@ -45,6 +45,8 @@ test("the client rule", async () => {
   assert.equal(await apply(delta(1, 3, 7, two, line("b", 3), line("c", 4))), "applied");
   assert.equal(d.version, 7);
   assert.equal([...d.lines.values()].join("\n") + "\n", two);
+  assert.equal(d.relabel({ e: 1, v: 6, h: sha(one) }), true); // older than what is here
+  assert.deepEqual([d.epoch, d.version], [1, 7]);
   assert.equal(d.relabel({ e: 2, v: 3, h: sha(one) }), false);
   assert.equal(d.relabel({ e: 2, v: 3, h: sha(two) }), true);
   assert.deepEqual([d.epoch, d.version], [2, 3]);

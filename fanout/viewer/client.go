@@ -28,7 +28,8 @@ type Config struct {
 	// Bucket is the URL under which snapshots lie.
 	Bucket    string
 	Documents []schemas.DocumentID
-	// Key opens the connection as media; it may follow AllDocuments.
+	// Key opens the connection as media: it gets every version, and may follow
+	// AllDocuments.
 	Key string
 
 	// OnChange is called after each change of a document, from Run's
@@ -112,7 +113,7 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.Documents) == 0 {
 		return nil, errors.New("viewer: no documents")
 	}
-	live, err := liveURL(cfg.Live, cfg.Key)
+	live, err := liveURL(cfg.Live)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func New(cfg Config) (*Client, error) {
 }
 
 // liveURL completes the address of a live server.
-func liveURL(address, key string) (string, error) {
+func liveURL(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return "", fmt.Errorf("viewer: live server %q: want a URL such as ws://host:port", address)
@@ -146,11 +147,6 @@ func liveURL(address, key string) (string, error) {
 	}
 	if !strings.HasSuffix(u.Path, "/v1/live") {
 		u.Path = strings.TrimSuffix(u.Path, "/") + "/v1/live"
-	}
-	if key != "" {
-		q := u.Query()
-		q.Set("key", key)
-		u.RawQuery = q.Encode()
 	}
 	return u.String(), nil
 }
@@ -272,7 +268,12 @@ func (c *Client) fetch(ctx context.Context, s *schemas.Snap) ([]byte, error) {
 func (c *Client) dial(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	ws, response, err := websocket.Dial(ctx, c.live, &websocket.DialOptions{HTTPClient: c.cfg.HTTP})
+	header := http.Header{}
+	if c.cfg.Key != "" {
+		// Not in the query, which proxies write into their logs.
+		header.Set("Authorization", "Bearer "+c.cfg.Key)
+	}
+	ws, response, err := websocket.Dial(ctx, c.live, &websocket.DialOptions{HTTPClient: c.cfg.HTTP, HTTPHeader: header})
 	if err != nil {
 		if response != nil {
 			return nil, fmt.Errorf("connecting to the live server: %s: %w", response.Status, err)

@@ -297,3 +297,31 @@ func TestAddressesAreCompleted(t *testing.T) {
 		t.Error("no documents are taken")
 	}
 }
+
+func TestAKeyIsSentWhereProxiesDoNotLogIt(t *testing.T) {
+	asked := make(chan *http.Request, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.Clone(context.Background()):
+		default:
+		}
+		http.Error(w, "unknown key", http.StatusUnauthorized)
+	}))
+	defer s.Close()
+	c, err := viewer.New(viewer.Config{Live: s.URL, Bucket: s.URL, Documents: []schemas.DocumentID{schemas.AllDocuments}, Key: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	r := <-asked
+	if got := r.Header.Get("Authorization"); got != "Bearer secret" || r.URL.RawQuery != "" {
+		t.Errorf("asked for %s with %q", r.URL, got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}

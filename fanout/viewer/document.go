@@ -32,6 +32,7 @@ type Document struct {
 	epoch   schemas.Epoch
 	version schemas.Version
 	hash    schemas.Digest
+	doubted bool // a delta that should have fitted did not: any snapshot of the server's is taken
 
 	body   []byte
 	starts []int // of each line in body
@@ -114,11 +115,12 @@ func (d *Document) Apply(frame []byte) (outcome Outcome, changed [][]byte, err e
 	}
 	d.merge(d.lines)
 	if d.sum(d.nextBody) != h.Hash {
+		d.doubted = true
 		return Mismatch, nil, nil
 	}
 	d.body, d.nextBody = d.nextBody, d.body
 	d.starts, d.nextStarts = d.nextStarts, d.starts
-	d.version, d.hash = h.To, h.Hash
+	d.version, d.hash, d.doubted = h.To, h.Hash, false
 	return Applied, d.lines, nil
 }
 
@@ -177,10 +179,16 @@ func (d *Document) sum(body []byte) schemas.Digest {
 	return sum
 }
 
-// Relabel takes a snap in if its bytes are those that the document has; the
-// epoch or the version may be others. Otherwise they must be fetched.
+// Relabel takes a snap in whose bytes are not needed: the document has them,
+// perhaps under another epoch or version, or what came after them. Otherwise
+// they must be fetched.
 func (d *Document) Relabel(s *schemas.Snap) bool {
-	if !d.known || s.Hash != d.hash || s.Document != d.id {
+	switch {
+	case !d.known || s.Document != d.id:
+		return false
+	case s.Epoch == d.epoch && s.Version < d.version && !d.doubted:
+		return true
+	case s.Hash != d.hash:
 		return false
 	}
 	if s.Epoch != d.epoch || s.Version > d.version {
@@ -201,7 +209,7 @@ func (d *Document) Replace(s *schemas.Snap, body []byte) error {
 	if err != nil {
 		return fmt.Errorf("replacing %s: %w", d.id, err)
 	}
-	d.known, d.epoch, d.version, d.hash = true, s.Epoch, s.Version, s.Hash
+	d.known, d.epoch, d.version, d.hash, d.doubted = true, s.Epoch, s.Version, s.Hash, false
 	d.body, d.starts = body, starts
 	return nil
 }

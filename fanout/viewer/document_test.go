@@ -141,6 +141,28 @@ func TestTheSameBytesAreNotFetchedAgain(t *testing.T) {
 	}
 }
 
+func TestASnapshotFromBeforeIsOnlyNeededInDoubt(t *testing.T) {
+	before, now := bodyOf(map[string]string{"a": lineOf("a", 1)}), bodyOf(map[string]string{"a": lineOf("a", 2)})
+	d := viewer.NewDocument(id)
+	replace(t, d, snapOf(1, 5, now), now)
+	if !d.Relabel(snapOf(1, 4, before)) || d.Version() != 5 || !bytes.Equal(d.Bytes(), now) {
+		t.Errorf("an older snapshot of the epoch is needed, at %d", d.Version())
+	}
+	if d.Relabel(snapOf(2, 4, before)) {
+		t.Error("a snapshot of another epoch is not needed")
+	}
+	if got, _, err := d.Apply(deltaOf(1, 5, 6, before, lineOf("a", 3))); got != viewer.Mismatch || err != nil {
+		t.Fatal(got, err)
+	}
+	if d.Relabel(snapOf(1, 4, before)) {
+		t.Error("in doubt an older snapshot is not needed")
+	}
+	replace(t, d, snapOf(1, 4, before), before)
+	if !d.Relabel(snapOf(1, 3, now)) {
+		t.Error("the doubt stays after a snapshot")
+	}
+}
+
 func TestAnyDeltasLeadToTheSameBytesAsASortedMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		model := map[string]string{}

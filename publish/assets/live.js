@@ -59,6 +59,7 @@ export class Document {
     this.version = 0;
     this.hash = "";
     this.lines = new Map(); // key -> line, sorted by key
+    this.turn = (this.turn || 0) + 1; // of changes: hashing takes its time, and another connection may be faster
   }
 
   // apply takes a delta in: "applied", "dropped", "missing" or "mismatch".
@@ -68,7 +69,11 @@ export class Document {
     if (delta.v <= this.version) return "dropped";
     const changed = linesOf(text);
     const next = merged(this.lines, changed);
-    if (!(await this.has(bytesOf(next), delta.h))) return "mismatch";
+    const turn = this.turn;
+    const right = await this.has(bytesOf(next), delta.h);
+    if (this.turn !== turn) return "dropped";
+    if (!right) return "mismatch";
+    this.turn++;
     this.lines = next;
     this.version = delta.v;
     this.hash = delta.h;
@@ -76,19 +81,26 @@ export class Document {
     return "applied";
   }
 
-  // relabel takes a snap in if its bytes are those that the document has.
+  // relabel takes a snap in whose bytes are not needed: the document has them,
+  // or what came after them.
   relabel(snap) {
-    if (!this.known || this.hash !== snap.h) return false;
-    if (snap.e !== this.epoch || snap.v > this.version) {
-      this.epoch = snap.e;
-      this.version = snap.v;
-    }
+    if (!this.known) return false;
+    if (snap.e === this.epoch && snap.v < this.version) return true;
+    if (this.hash !== snap.h) return false;
+    this.turn++;
+    this.epoch = snap.e;
+    this.version = snap.v;
     return true;
   }
 
-  // replace takes in the bytes that a snap names.
+  // replace takes in the bytes that a snap names: "replaced", "dropped" or
+  // "mismatch".
   async replace(snap, bytes) {
-    if (!(await this.has(bytes, snap.h))) return false;
+    const turn = this.turn;
+    const right = await this.has(bytes, snap.h);
+    if (this.turn !== turn) return "dropped";
+    if (!right) return "mismatch";
+    this.turn++;
     const text = new TextDecoder().decode(bytes);
     this.lines = new Map();
     for (const line of text.split("\n")) {
@@ -98,7 +110,7 @@ export class Document {
     this.epoch = snap.e;
     this.version = snap.v;
     this.hash = snap.h;
-    return true;
+    return "replaced";
   }
 
   async has(bytes, hash) {
@@ -289,14 +301,17 @@ class Feed {
     switch (outcome) {
       case "applied":
         this.about.deltas++;
+        // Even if the connection ended meanwhile: the document has it.
         this.hand(document, document.changed, { whole: false, log: frame.n, ts: frame.ts });
         break;
       case "mismatch":
+        if (this.line !== line) return;
         this.about.mismatches++;
         document.forget(); // what is shown stays until the snapshot is here
         this.resync(line, "wrong hash");
         break;
       case "missing":
+        if (this.line !== line) return;
         this.resync(line, "gap");
     }
   }
@@ -305,7 +320,7 @@ class Feed {
   resync(line, why) {
     this.about.resyncs++;
     line.good = false; // so that the same trouble comes less and less often
-    if (this.line === line) this.lost(line, why);
+    this.lost(line, why);
   }
 
   async snap(line, document, frame) {
@@ -315,11 +330,15 @@ class Feed {
     if (!answer.ok) throw new Error(`snapshot: ${answer.status}`);
     const bytes = await answer.arrayBuffer();
     if (this.line !== line) return;
-    if (!(await document.replace(frame, bytes))) {
-      this.about.mismatches++;
-      return this.resync(line, "wrong hash");
+    switch (await document.replace(frame, bytes)) {
+      case "replaced":
+        this.hand(document, [...document.lines.values()], { whole: true, log: frame.v, ts: 0 });
+        break;
+      case "mismatch":
+        if (this.line !== line) return;
+        this.about.mismatches++;
+        this.resync(line, "wrong hash");
     }
-    this.hand(document, [...document.lines.values()], { whole: true, log: frame.v, ts: 0 });
   }
 
   // hand gives out what was checked.
