@@ -201,32 +201,47 @@ type tileReader struct {
 // Height is that of all tiles.
 func (t *tileReader) Height() int { return TileHeight }
 
-// ReadTiles fetches the tiles that are not known, unchecked.
+// ReadTiles fetches the tiles that are not known, unchecked: a single one in
+// the caller's goroutine, several at the same time.
 func (t *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	out := make([][]byte, len(tiles))
-	g, ctx := errgroup.WithContext(t.ctx)
-	g.SetLimit(fetchAtOnce)
+	var missing []int
 	for i, tile := range tiles {
-		key := Tile{Level: tile.L, N: tile.N, Width: tile.W}
-		t.asked = append(t.asked, key)
+		t.asked = append(t.asked, Tile{Level: tile.L, N: tile.N, Width: tile.W})
 		t.r.mu.Lock()
 		out[i] = t.r.known[tile]
 		t.r.mu.Unlock()
-		if out[i] != nil {
-			continue
+		if out[i] == nil {
+			missing = append(missing, i)
 		}
-		g.Go(func() error {
-			b, err := t.r.object(ctx, key)
-			if err == nil && len(b) != tile.W*tlog.HashSize {
-				err = &TamperError{Key: key.Key(), Index: -1, Reason: fmt.Sprintf("%d bytes, want %d hashes", len(b), tile.W)}
-			}
-			out[i] = b
-			return err
-		})
 	}
-	err := g.Wait()
+	fetch := func(ctx context.Context, i int) (err error) {
+		out[i], err = t.r.hashTile(ctx, tiles[i])
+		return err
+	}
+	var err error
+	if len(missing) == 1 {
+		err = fetch(t.ctx, missing[0])
+	} else {
+		g, ctx := errgroup.WithContext(t.ctx)
+		g.SetLimit(fetchAtOnce)
+		for _, i := range missing {
+			g.Go(func() error { return fetch(ctx, i) })
+		}
+		err = g.Wait()
+	}
 	t.fetched = err == nil
 	return out, err
+}
+
+// hashTile gets a tile of hashes, unchecked.
+func (r *Reader) hashTile(ctx context.Context, tile tlog.Tile) ([]byte, error) {
+	key := Tile{Level: tile.L, N: tile.N, Width: tile.W}
+	b, err := r.object(ctx, key)
+	if err == nil && len(b) != tile.W*tlog.HashSize {
+		err = &TamperError{Key: key.Key(), Index: -1, Reason: fmt.Sprintf("%d bytes, want %d hashes", len(b), tile.W)}
+	}
+	return b, err
 }
 
 // SaveTiles is told which tiles led to the root. Full ones of level 0 are left
