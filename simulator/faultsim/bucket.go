@@ -24,6 +24,10 @@ func kindOf(key string) write {
 	switch {
 	case key == schemas.LatestKey:
 		return writeLatest
+	case key == checkpointKey:
+		return writeCheckpoint
+	case strings.HasPrefix(key, "tile/"):
+		return writeTile
 	case strings.HasPrefix(key, "snapshots/"):
 		return writeNote
 	case strings.HasPrefix(key, "manifests/"):
@@ -35,6 +39,9 @@ func kindOf(key string) write {
 	}
 	return writeElection
 }
+
+// checkpointKey is where the newest signed size and root of the log lie.
+const checkpointKey = "checkpoint"
 
 // fixed are objects of the election that every sequencer puts when it opens.
 // There are many, and one write stands for all of them.

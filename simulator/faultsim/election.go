@@ -86,7 +86,7 @@ func newTown() (*town, error) {
 	if t.keyring, err = schemas.OpenRoster(t.roster, t.election); err != nil {
 		return nil, err
 	}
-	t.receipts, t.publisher = elections.RehearsalSigner(seedOfKeys, "receipts.example"), elections.RehearsalSigner(seedOfKeys, "publish.example")
+	t.receipts, t.publisher = elections.RehearsalSigner(seedOfKeys, "receipts.example"), elections.RehearsalSigner(seedOfKeys, t.election.Definition.Origin)
 	if t.verifier, err = note.NewVerifier(t.receipts.VerifierKey()); err != nil {
 		return nil, fmt.Errorf("making the verifier of receipts: %w", err)
 	}

@@ -20,6 +20,8 @@ const (
 	writeElection
 	writeDocument
 	writeManifest
+	writeTile
+	writeCheckpoint
 	writeNote
 	writeLatest
 	writePages
@@ -28,7 +30,7 @@ const (
 
 var writeNames = [writes]string{
 	"stream: record", "ledger: transaction", "register: lease", "register: epoch", "register: mark",
-	"bucket: election", "bucket: document", "bucket: manifest", "bucket: snapshot", "bucket: latest", "bucket: page",
+	"bucket: election", "bucket: document", "bucket: manifest", "bucket: tile", "bucket: checkpoint", "bucket: snapshot", "bucket: latest", "bucket: page",
 }
 
 func (k write) String() string { return writeNames[k] }

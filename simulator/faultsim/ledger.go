@@ -174,13 +174,19 @@ func (l *simLedger) size() (n int) {
 type simView struct {
 	ledger *simLedger
 	heads  []ledger.Head
-	seen   func(schemas.Entry) // told of each entry that was taken
+	// log, if set, is told where a reading begins, and returns who is told of
+	// each entry that was taken.
+	log func(after []uint64) func(schemas.Entry)
 }
 
 func (v *simView) Heads() []ledger.Head { return v.heads }
 
 func (v *simView) Entries(_ context.Context, after []uint64, fn func(schemas.Entry, []byte) error) error {
 	l := v.ledger
+	taken := func(schemas.Entry) {}
+	if v.log != nil {
+		taken = v.log(after)
+	}
 	return l.world.current.read("entries", func() error {
 		for p, head := range v.heads {
 			from := uint64(0)
@@ -192,9 +198,7 @@ func (v *simView) Entries(_ context.Context, after []uint64, fn func(schemas.Ent
 				if err := fn(x, slices.Clone(l.parts[p].records[seq])); err != nil {
 					return err
 				}
-				if v.seen != nil {
-					v.seen(x)
-				}
+				taken(x)
 				if seq%5 == 4 && l.world.chance(4) {
 					l.world.current.travel()
 				}

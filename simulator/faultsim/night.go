@@ -294,7 +294,7 @@ func (n *night) unrest() error {
 		return errors.New(lost)
 	}
 	newest := n.publication.newest
-	if newest == nil || int(newest.log) != n.ledger.size() {
+	if newest == nil || int(newest.entries()) != n.ledger.size() {
 		return fmt.Errorf("the newest snapshot is %+v, the ledger has %d entries", newest, n.ledger.size())
 	}
 	if latest := n.bucket.objects[schemas.LatestKey]; schemas.DigestOf(latest) != newest.hash {

@@ -3,6 +3,7 @@ package faultsim
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,8 @@ type publication struct {
 	books   map[uint64]*logbook // of each epoch's sequencer
 	decided map[string]*logbook // by note: who decided it
 	newest  *publicNote
+	log     []string                  // leaves, as of newest
+	roots   map[uint64]schemas.Digest // by number of leaves, behind each snapshot
 	marked  *publicNote
 	epoch   uint64
 	// named are documents that a snapshot named: by name and hash, how much of
@@ -28,29 +31,71 @@ type publication struct {
 	read  *readings
 }
 
-// logbook is one sequencer's log: which partition each entry came from. Others
-// may have read the ledgers in another order.
-type logbook struct{ partitions []schemas.Partition }
+// logbook is what one sequencer has read: which partition each entry came
+// from. Others may have read the ledgers in another order.
+type logbook struct {
+	partitions []schemas.Partition
+	cuts       map[uint64]uint64 // how many entries each version shows that it has sent deltas of
+	others     uint64            // leaves in the log that are no entries, when it took its epoch
+}
 
-// cutOf is a log's beginning.
+// follow returns who notes a reading that begins behind those entries. A
+// sequencer reads for its books on from where they stand, or at first from the
+// beginning. It also reads single partitions again for the log's tiles, which
+// its books know already.
+func (b *logbook) follow(after []uint64) func(schemas.Entry) {
+	sizes, zero := make([]uint64, len(after)), true
+	for _, p := range b.partitions {
+		sizes[p]++
+	}
+	for _, n := range after {
+		zero = zero && n == 0
+	}
+	var again []schemas.Partition
+	return func(x schemas.Entry) {
+		switch {
+		case slices.Equal(sizes, after):
+			b.partitions = append(b.partitions, x.Partition)
+		case zero:
+			if again = append(again, x.Partition); len(again) > len(b.partitions) {
+				b.partitions = slices.Clone(again)
+			}
+		}
+	}
+}
+
+// cut is how many entries a version shows; false for one that it cannot have.
+// Versions are sizes of the log, in which snapshots and the definition have
+// leaves, too. All that were not sent as deltas are of its first cut.
+func (b *logbook) cut(version uint64) (cutOf, bool) {
+	entries, ok := b.cuts[version]
+	if !ok {
+		entries = version - b.others
+	}
+	return cutOf{b, entries}, version >= b.others && entries <= uint64(len(b.partitions))
+}
+
+// cutOf is the first entries that a sequencer has read.
 type cutOf struct {
-	book *logbook
-	log  uint64
+	book    *logbook
+	entries uint64
 }
 
 // sizes of the partitions in it.
 func (c cutOf) sizes(partitions int) []int {
 	sizes := make([]int, partitions)
-	for _, p := range c.book.partitions[:c.log] {
+	for _, p := range c.book.partitions[:c.entries] {
 		sizes[p]++
 	}
 	return sizes
 }
 
 type publicNote struct {
-	number, log, accepted, held uint64
-	manifest, previous, hash    schemas.Digest
+	number, log, accepted, held    uint64
+	root, manifest, previous, hash schemas.Digest
 }
+
+func (n *publicNote) entries() uint64 { return n.accepted + n.held }
 
 type publicLine struct {
 	Contest    string             `json:"contest"`
@@ -72,7 +117,7 @@ type publicFile struct {
 
 func newPublication(w *world, t *town, o *oracle, b *simBucket, read *readings) *publication {
 	return &publication{
-		world: w, town: t, oracle: o, bucket: b, books: map[uint64]*logbook{}, decided: map[string]*logbook{},
+		world: w, town: t, oracle: o, bucket: b, books: map[uint64]*logbook{}, decided: map[string]*logbook{}, roots: map[uint64]schemas.Digest{},
 		named: map[string]cutOf{}, read: read,
 	}
 }
@@ -92,6 +137,8 @@ func readNote(b string) (*publicNote, error) {
 			n.accepted, err = strconv.ParseUint(value, 10, 64)
 		case "held":
 			n.held, err = strconv.ParseUint(value, 10, 64)
+		case "root":
+			n.root, err = schemas.ParseDigest(value)
 		case "manifest":
 			n.manifest, err = schemas.ParseDigest(value)
 		case "previous":
@@ -122,7 +169,10 @@ func (p *publication) onMark(before, after []byte, book *logbook) {
 	case is < was || p.epoch > is:
 		p.world.violate("the epoch of publication goes back from %d to %d", max(was, p.epoch), is)
 	case is > was:
-		p.books[is] = book
+		p.books[is], book.others = book, 1
+		if p.marked != nil {
+			book.others += p.marked.number
+		}
 	case p.books[is] != book:
 		p.world.violate("a sequencer decides in epoch %d, which is another's", is)
 	}
@@ -161,6 +211,8 @@ func (p *publication) onPut(key string, body []byte) {
 	switch kindOf(key) {
 	case writeNote:
 		p.checkSnapshot(key, string(body))
+	case writeCheckpoint:
+		p.checkCheckpoint(body)
 	case writeLatest:
 		n, err := readNote(string(body))
 		if err != nil || string(p.bucket.objects[fmt.Sprintf("snapshots/%09d", n.number)]) != string(body) {
@@ -189,15 +241,19 @@ func (p *publication) checkSnapshot(key, body string) {
 		p.world.violate("snapshot %d is published and was not decided", n.number)
 		return
 	}
-	if n.log > uint64(len(book.partitions)) {
-		p.world.violate("snapshot %d is of %d entries, its sequencer has read %d", n.number, n.log, len(book.partitions))
+	if want := n.number + n.entries(); n.log != want {
+		p.world.violate("snapshot %d has a log of %d leaves, want %d: the definition, %d entries and %d snapshots", n.number, n.log, want, n.entries(), n.number-1)
+	}
+	if n.entries() > uint64(len(book.partitions)) {
+		p.world.violate("snapshot %d is of %d entries, its sequencer has read %d", n.number, n.entries(), len(book.partitions))
 		return
 	}
-	cut := cutOf{book, n.log}
+	cut := cutOf{book, n.entries()}
 	accepted, held := p.oracle.split(cut.sizes(len(p.oracle.books)))
 	if accepted != n.accepted || held != n.held {
 		p.world.violate("snapshot %d: %d accepted and %d held, want %d and %d", n.number, n.accepted, n.held, accepted, held)
 	}
+	p.checkLog(n, body)
 	p.checkManifest(n, cut)
 }
 
@@ -311,7 +367,9 @@ func (p *publication) checkViewer(who, name string, epoch, version uint64, hash 
 	}
 	cut, ok := p.named[name+" "+hash.String()]
 	if epoch > 0 {
-		cut, ok = cutOf{p.books[epoch], version}, p.books[epoch] != nil && int(version) <= len(p.books[epoch].partitions)
+		if ok = p.books[epoch] != nil; ok {
+			cut, ok = p.books[epoch].cut(version)
+		}
 	}
 	if !ok {
 		p.world.violate("%s: %s at version %d of epoch %d, which nobody published", who, name, version, epoch)

@@ -3,6 +3,7 @@ package faultsim
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -77,8 +78,14 @@ func (r *simRegister) swap(_ context.Context, name string, before, after []byte,
 
 // noteOf is the snapshot's note within a mark; "" if there is none.
 func noteOf(mark []byte) string {
-	_, note, _ := strings.Cut(string(mark), "\n\n")
-	return note
+	head, rest, _ := strings.Cut(string(mark), "\n\n")
+	for line := range strings.SplitSeq(head, "\n") {
+		var size int
+		if _, err := fmt.Sscanf(line, "note %d", &size); err == nil && size >= 0 && size <= len(rest) {
+			return rest[:size]
+		}
+	}
+	return ""
 }
 
 // firstLines shortens a value for the trace.

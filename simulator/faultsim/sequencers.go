@@ -90,13 +90,13 @@ func (b *publisher) mustNot(err error) {
 
 func (b *publisher) config(t *task) publish.Config {
 	n := b.night
-	book := &logbook{}
+	book := &logbook{cuts: map[uint64]uint64{}}
 	b.made++
 	name, nonces := fmt.Sprintf("%s-%d-%d", b.name, b.life, b.made), 0
 	return publish.Config{
 		Election: n.town.election, Definition: n.town.definition, Roster: n.town.roster,
-		Ledger: loggedLedger{n.ledger, book}, Register: loggedRegister{n, book}, Bucket: n.bucket, Announcer: busOf{n},
-		Signer: &n.town.publisher, VerifierKey: n.town.publisher.VerifierKey(), Wake: b.wake,
+		Ledger: loggedLedger{n.ledger, book}, Register: loggedRegister{n, book}, Bucket: n.bucket, Announcer: busOf{n, book},
+		Signer: &n.town.publisher, ReceiptKey: n.town.receipts.VerifierKey(), VerifierKey: n.town.publisher.VerifierKey(), Wake: b.wake,
 		Now:        b.Now,
 		Sleep:      func(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) },
 		Nonce:      func() string { nonces++; return fmt.Sprintf("%s-%d", name, nonces) },
@@ -118,7 +118,7 @@ func (l loggedLedger) View(ctx context.Context) (ledger.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.(*simView).seen = func(x schemas.Entry) { l.book.partitions = append(l.book.partitions, x.Partition) }
+	v.(*simView).log = l.book.follow
 	return v, nil
 }
 
@@ -151,11 +151,17 @@ func (n *night) hint() {
 
 // busOf is the bus as a sequencer sees it. Messages take different times, so
 // they overtake each other; some get lost, some come twice.
-type busOf struct{ night *night }
+type busOf struct {
+	night *night
+	book  *logbook
+}
 
 // Delta implements publish.Announcer.
 func (b busOf) Delta(_ context.Context, document schemas.DocumentID, frame []byte) error {
 	own := slices.Clone(frame)
+	if h, _, err := schemas.ReadDeltaHeader(own); err == nil {
+		b.book.cuts[uint64(h.To)] = uint64(len(b.book.partitions)) // it is sent at the cut
+	}
 	if b.night.plant.frame != nil {
 		b.night.publishedDeltas[string(own)] = true
 	}
