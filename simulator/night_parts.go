@@ -19,7 +19,6 @@ import (
 	"tallystream/ingest/stream"
 	"tallystream/publish"
 	"tallystream/schemas"
-	"tallystream/service"
 )
 
 // build makes the parts and ties them: commits wake the publisher, the bus
@@ -124,7 +123,7 @@ func (n *Night) start(ctx context.Context) {
 	run("aggregate", rest, n.aggregate.Run)
 	run("publish", rest, n.sequencer.Run)
 	run("fanout", rest, n.live.Run)
-	run("pages", rest, func(ctx context.Context) error { return service.Serve(ctx, n.publicAt, n.publicMux()) })
+	run("pages", rest, func(ctx context.Context) error { return n.live.Serve(ctx, n.publicMux(), n.publicAt) })
 	n.status.Ready("ingest", n.ingest.Ready)
 	n.status.Ready("aggregate", n.aggregate.Ready)
 	n.status.Ready("publish", n.sequencer.Ready)
@@ -133,7 +132,6 @@ func (n *Night) start(ctx context.Context) {
 func (n *Night) publicMux() http.Handler {
 	mux := http.NewServeMux()
 	n.status.Register(mux)
-	n.live.Register(mux)
 	mux.Handle("/", n.bucket.Handler())
 	return mux
 }
