@@ -3,12 +3,17 @@ package publish
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
+	"tallystream/publish/log"
+	"tallystream/publish/log/witness"
 	"tallystream/schemas"
 	"tallystream/service"
 )
@@ -53,6 +58,8 @@ type Command struct {
 	Heartbeat   time.Duration `help:"Longest time without a new snapshot." default:"60s"`
 	Test        string        `help:"Mark reports in the common data format as those of a test, such as \"rehearsal\"." placeholder:"KIND"`
 	UnitReports bool          `help:"Write reports by unit in the common data format, too (5.6 GB for the US)."`
+	Witness     []string      `help:"Witness to ask for cosignatures: its verifier key, a space, and the URL where it takes checkpoints; may be repeated." sep:"none" placeholder:"'KEY URL'"`
+	ReceiptKey  string        `help:"Verifier key of receipts, for the log's first leaf." placeholder:"NAME+HASH+KEY"`
 	LiveURL     string        `help:"Where the fanout serves, such as wss://live.example.org; empty: beside the pages."`
 }
 
@@ -73,7 +80,11 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 		return err
 	}
 	defer func() { err = errors.Join(err, stores.Close()) }()
-	p := &post{command: c, opened: opened, stores: stores, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
+	witnesses, err := c.witnesses()
+	if err != nil {
+		return err
+	}
+	p := &post{command: c, opened: opened, stores: stores, witnesses: witnesses, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
 	if err := link.OnHint(service.LedgerTopic, p.hint); err != nil {
 		return err
 	}
@@ -87,4 +98,20 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	log.InfoContext(ctx, "publishing", "election", opened.Election.Definition.Election, "stores", c.Stores)
 	g.Go(func() error { return p.run(ctx) })
 	return g.Wait()
+}
+
+// witnesses reads the flag --witness.
+func (c *Command) witnesses() (out []*witness.Client, err error) {
+	for _, w := range c.Witness {
+		key, url, _ := strings.Cut(w, " ")
+		client := &witness.Client{URL: url, HTTP: &http.Client{Timeout: 2 * witnessPatience}}
+		if client.Key, err = log.ParseCosignatory(key); err != nil {
+			return nil, fmt.Errorf("--witness: %w", err)
+		}
+		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
+			return nil, fmt.Errorf("--witness: want a URL of http or https behind the key of %s", client.Key.Name())
+		}
+		out = append(out, client)
+	}
+	return out, nil
 }

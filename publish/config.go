@@ -11,6 +11,7 @@ import (
 
 	"tallystream/aggregate/ledger"
 	"tallystream/publish/bucket"
+	"tallystream/publish/log/witness"
 	"tallystream/schemas"
 )
 
@@ -22,6 +23,7 @@ const (
 	DefaultPollEvery      = time.Second
 	DefaultPagesEvery     = 5 * time.Second
 	DefaultResultsRows    = 1_000_000
+	DefaultLogBytes       = 32 << 20
 	// DefaultDocumentRate bounds how fast a night fills the bucket: 4 MB/s are
 	// 115 GB in eight hours of constant change everywhere at the size of the
 	// US; a state at the pace of a real night needs a few GB.
@@ -86,6 +88,10 @@ type Config struct {
 	// empty: the log says nothing of receipts.
 	ReceiptKey string
 
+	// Witnesses are asked to cosign each checkpoint, for a second at most. Whether
+	// they do changes nothing here.
+	Witnesses []*witness.Client
+
 	// Wake hints that the ledger grew. Lost hints only cost PollEvery.
 	Wake <-chan struct{}
 	// Now is the clock; time.Now by default. Sleep waits by it, and returns early
@@ -102,6 +108,10 @@ type Config struct {
 	HeartbeatEvery time.Duration
 	// PollEvery is how often the ledger is looked at without a hint.
 	PollEvery time.Duration
+
+	// LogBytes of leaves do not wait for the next snapshot on their way to the
+	// log, which bounds the memory that they take.
+	LogBytes int
 
 	// ExportEvery is the least interval of CSV files (and unit lines) during
 	// the night; 0 writes them at Finish only.
@@ -166,6 +176,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.ResultsRows == 0 {
 		c.ResultsRows = DefaultResultsRows
+	}
+	if c.LogBytes == 0 {
+		c.LogBytes = DefaultLogBytes
 	}
 	if c.DocumentRate == 0 {
 		c.DocumentRate = DefaultDocumentRate

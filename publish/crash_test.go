@@ -12,15 +12,20 @@ import (
 	"time"
 
 	"tallystream/publish"
+	"tallystream/publish/log"
 	"tallystream/schemas"
 )
 
-// script is a short night: snapshots, files and pages, with a change between.
+// script is a short night: snapshots, files and pages, with changes between, of
+// which one reaches the log before its snapshot.
 func script(t *testing.T, b *books, n *night) {
 	time.Sleep(2 * time.Second)
 	b.count("oak.1", 1, oak1)
 	n.hint()
-	time.Sleep(2 * time.Second)
+	time.Sleep(300 * time.Millisecond)
+	b.count("oak.2", 1, row(1, 10, 10, 1, 1, 1, 1, 1, 8, 8, 0, 0, 1, 5, 5, 5, 5)) // before the next snapshot
+	n.hint()
+	time.Sleep(1700 * time.Millisecond)
 	if err := n.Finish(t.Context()); err != nil {
 		t.Logf("first finish: %v", err)
 	}
@@ -36,7 +41,7 @@ func rest(t *testing.T, b *books, n *night) {
 }
 
 func withFiles(c *publish.Config) {
-	c.UnitLines, c.UnitReports, c.ExportEvery = true, true, time.Second
+	c.UnitLines, c.UnitReports, c.ExportEvery, c.LogBytes = true, true, time.Second, 1
 }
 
 // results are all final documents and files by their names.
@@ -84,6 +89,15 @@ func unharmed(t *testing.T) (files map[string]string, writes int) {
 		n := begin(t, b, p, newViewer(t, store), withFiles)
 		script(t, b, n)
 		writes = p.n
+		alone := 0 // checkpoints that no snapshot ends
+		for i, key := range store.history {
+			if key == log.CheckpointKey && !strings.HasPrefix(store.history[i+1], "snapshots/") {
+				alone++
+			}
+		}
+		if alone == 0 {
+			t.Error("nothing reaches the log before its snapshot")
+		}
 		rest(t, b, n)
 		n.mustEnd()
 		files = results(t, store, e)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -335,4 +336,69 @@ func TestALedgerOfOtherRecordsCannotFinishAStage(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestASequencerThatSleptAtAnyWriteCannotForkTheLog: the first one falls asleep
+// at one write, a second takes over and publishes, then the first goes on from
+// there.
+func TestASequencerThatSleptAtAnyWriteCannotForkTheLog(t *testing.T) {
+	_, writes := unharmed(t)
+	for at := 1; at <= writes; at++ {
+		t.Run(fmt.Sprintf("asleep at write %d", at), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := openElection(t, smallElection())
+				b, store := newBooks(t, e), newBucket(t)
+				wake := make(chan struct{})
+				asleep := ""
+				p := store.process(func(n int, key string) fault {
+					if n == at {
+						asleep = key
+						<-wake
+					}
+					return works
+				})
+				first := begin(t, b, p, newViewer(t, store), withFiles)
+				time.Sleep(2 * time.Second)
+				b.count("oak.1", 1, oak1)
+				first.hint()
+				time.Sleep(2 * time.Second)
+				go func() { _ = first.Finish(t.Context()) }() // it sleeps, or is fenced
+				time.Sleep(time.Second)
+				if asleep == "" {
+					t.Skip("this run makes fewer writes")
+				}
+				second := begin(t, b, store.process(nil), newViewer(t, store), withFiles)
+				time.Sleep(2 * time.Second)
+				b.count("oak.2", 1, row(1, 10, 10, 1, 1, 1, 1, 1, 8, 8, 0, 0, 1, 5, 5, 5, 5))
+				second.hint()
+				time.Sleep(2 * time.Second)
+				checkReadable(t, store, e)
+				close(wake)
+				time.Sleep(time.Second)
+				b.count("ash.1", 1, row(1, 5, 6, 1, 1, 2, 3, 4, 1, 0, 0, 0, 1, 2, 3, 4, 5))
+				first.hint()
+				second.hint()
+				time.Sleep(2 * time.Second)
+				// What it replaced may be old for a moment, and is a log all the same.
+				checkLog(t, store, e)
+				last, over := second, first
+				select {
+				case err := <-second.done: // the first took no epoch before it slept
+					if !errors.Is(err, publish.ErrFenced) {
+						t.Errorf("the second ended with %v", err)
+					}
+					last, over = first, nil
+				default:
+				}
+				if over != nil {
+					if err := over.end(); !errors.Is(err, publish.ErrFenced) {
+						t.Errorf("the first ended with %v", err)
+					}
+				}
+				rest(t, b, last)
+				last.mustEnd()
+				checkChain(t, store, e)
+			})
+		})
+	}
 }

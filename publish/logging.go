@@ -15,15 +15,15 @@ import (
 	"tallystream/schemas"
 )
 
-// decision is a snapshot that the mark names, or is about to: everything that
+// decision is a stage that the mark names, or is about to, and the snapshot that
+// ends it: everything that
 // is left to do follows from it, for the process that decided it and for any
 // other that finishes it.
 type decision struct {
 	stage  stage
 	edge   *log.Edge // of stage.tree, with its bundle
 	leaves []queued  // of the ledger, in the order of the log
-	note   []byte
-	number schemas.SnapshotNumber
+	note   []byte    // of the snapshot; nil where the stage brings none
 }
 
 // tree is the log that the snapshot commits to: all but the snapshot's own
@@ -42,6 +42,41 @@ func (d *decision) tree() tlog.Tree {
 
 // doing carries out one write, and again if it likes; what names it for people.
 type doing func(what string, write func() error) error
+
+// settle decides and finishes. note is that of the newest snapshot with it.
+func (s *Sequencer) settle(ctx context.Context, d *decision, note []byte, do doing) error {
+	stage := d.stage.encode()
+	if len(stage) > maxStage {
+		object := immutable(stageKey(schemas.DigestOf(stage)), stage, typeText)
+		if err := do("stage", func() error { return s.cfg.Bucket.PutNew(ctx, object) }); err != nil {
+			return err
+		}
+	}
+	// What it names is durable. With the mark it stands: a crash from here on only
+	// delays it. A sequencer of a later epoch makes this fail.
+	if err := do("mark", func() error { return s.decide(ctx, note, stage) }); err != nil {
+		return err
+	}
+	begun := s.cfg.Now()
+	edge, err := s.finish(ctx, d, do)
+	if err != nil {
+		return err
+	}
+	s.cfg.Metrics.logTime.Observe(s.cfg.Now().Sub(begun).Seconds())
+	s.shelf.edge = edge
+	return nil
+}
+
+// stageKey is where a stage lies that is too large for the mark.
+func stageKey(d schemas.Digest) string { return schemas.ContentKey("stages", d, ".txt") }
+
+// writeLog brings leaves to the log that are too many to wait for a snapshot.
+func (s *Sequencer) writeLog(ctx, running context.Context, st stage, leaves []queued) written {
+	d := &decision{stage: st, edge: s.shelf.edge, leaves: leaves}
+	d.stage.tree = d.edge.Tree()
+	d.stage.to = d.tree()
+	return written{err: s.settle(ctx, d, s.mark.note, func(what string, write func() error) error { return s.insist(ctx, running, what, write) })}
+}
 
 // finish publishes what was decided, in an order in which every name that can
 // be found leads to bytes that are durable:
@@ -64,21 +99,18 @@ func (s *Sequencer) finish(ctx context.Context, d *decision, do doing) (edge *lo
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []struct {
-		what  string
-		write func() error
-	}{
-		{"checkpoint", func() error { return s.replace(ctx, log.CheckpointKey, checkpoint) }},
-		{"snapshot", func() error {
-			return s.cfg.Bucket.PutNew(ctx, immutable(schemas.SnapshotKey(d.number), d.note, typeText))
-		}},
-		{"latest", func() error { return s.replace(ctx, schemas.LatestKey, d.note) }},
-	} {
-		if err := do(step.what, step.write); err != nil {
-			return nil, err
-		}
+	if err := do("checkpoint", func() error { return s.replace(ctx, log.CheckpointKey, checkpoint) }); err != nil {
+		return nil, err
 	}
-	return edge, nil
+	s.cfg.Metrics.treeSize.Set(float64(edge.Tree().N))
+	if d.note == nil {
+		return edge, nil
+	}
+	note := immutable(schemas.SnapshotKey(d.stage.snapshot), d.note, typeText)
+	if err := do("snapshot", func() error { return s.cfg.Bucket.PutNew(ctx, note) }); err != nil {
+		return nil, err
+	}
+	return edge, do("latest", func() error { return s.replace(ctx, schemas.LatestKey, d.note) })
 }
 
 // replace moves a name to a note, as long as no other sequencer is in force.
@@ -89,14 +121,17 @@ func (s *Sequencer) replace(ctx context.Context, key string, note []byte) error 
 	return s.cfg.Bucket.Replace(ctx, mutable(key, note, typeText))
 }
 
-// checkpoint signs the log's tree.
-func (s *Sequencer) checkpoint(_ context.Context, tree tlog.Tree) ([]byte, error) {
+// checkpoint signs the log's tree, and has it cosigned by the witnesses.
+func (s *Sequencer) checkpoint(ctx context.Context, tree tlog.Tree) ([]byte, error) {
 	c := log.Checkpoint{Origin: s.cfg.Election.Definition.Origin, Tree: tree}
-	b, err := log.Sign(c.AppendText(nil), s.cfg.Signer)
+	b, err := c.Sign(s.cfg.Signer)
 	if err != nil {
 		return nil, fmt.Errorf("signing the checkpoint of %d leaves: %w", tree.N, err)
 	}
-	return b, nil
+	if len(s.witnesses.clients) == 0 {
+		return b, nil
+	}
+	return s.cosign(ctx, log.NewReader(s.cfg.Bucket, tree), b), nil
 }
 
 // tilesAtOnce bounds the bytes of leaves that one call of the bucket carries.
@@ -105,10 +140,6 @@ const tilesAtOnce = 16 << 20
 // putTiles stores the tiles that the decision brings and returns the edge
 // behind them.
 func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error) {
-	own, err := leaf.Append(nil, &leaf.Snapshot{Note: d.note})
-	if err != nil {
-		return nil, err
-	}
 	edge, size := d.edge, 0
 	var batch [][]byte
 	for b, err := range s.leavesOf(ctx, d) {
@@ -123,7 +154,14 @@ func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error
 			batch, size = nil, 0
 		}
 	}
-	return s.putBatch(ctx, edge, append(batch, own), true)
+	if d.note != nil {
+		own, err := leaf.Append(nil, &leaf.Snapshot{Note: d.note})
+		if err != nil {
+			return nil, err
+		}
+		batch = append(batch, own)
+	}
+	return s.putBatch(ctx, edge, batch, true)
 }
 
 // putBatch appends leaves and stores the objects: of those in the middle of a

@@ -32,6 +32,7 @@ type Metrics struct {
 	tiles         prometheus.Counter
 	treeSize      prometheus.Gauge
 	logTime       prometheus.Histogram
+	cosignatures  *prometheus.CounterVec
 	bucketErr     prometheus.Counter
 	ledgerErr     prometheus.Counter
 
@@ -81,8 +82,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		tiles:      counter("tiles_total", "Tiles and entry bundles of the public log written, partial ones too."),
 		treeSize:   gauge("log_tree_size", "Leaves of the public log in the newest checkpoint."),
 		logTime:    seconds("log_seconds", "Time from deciding a snapshot to latest: tiles, checkpoint, note."),
-		bucketErr:  counter("bucket_errors_total", "Writes to the bucket that failed and were tried again."),
-		ledgerErr:  counter("ledger_errors_total", "Readings of the ledger that failed and were tried again."),
+		cosignatures: f.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "cosignatures_total",
+			Help: "Cosignatures of checkpoints asked of witnesses, by witness and whether they came in time."}, []string{"witness", "outcome"}),
+		bucketErr: counter("bucket_errors_total", "Writes to the bucket that failed and were tried again."),
+		ledgerErr: counter("ledger_errors_total", "Readings of the ledger that failed and were tried again."),
 
 		epoch:    gauge("epoch", "Epoch of this sequencer."),
 		balanced: gauge("double_entry_balanced", "1 while the ledger's tallies equal the publisher's own, 0 after they did not."),

@@ -7,19 +7,21 @@ import (
 	"sync"
 	"time"
 
+	"tallystream/publish/log/witness"
 	"tallystream/service"
 )
 
 // post is the publisher's post in a process: it is manned while this process
 // holds the lease, or always where there are no leases.
 type post struct {
-	command *Command
-	opened  *service.Opened
-	stores  *Stores
-	link    Link
-	metrics *Metrics
-	log     *slog.Logger
-	wake    chan struct{}
+	command   *Command
+	opened    *service.Opened
+	stores    *Stores
+	link      Link
+	witnesses []*witness.Client
+	metrics   *Metrics
+	log       *slog.Logger
+	wake      chan struct{}
 
 	mu        sync.Mutex
 	sequencer *Sequencer // who publishes here; nil: another process does. Guarded by mu
@@ -179,7 +181,7 @@ func (p *post) newSequencer() (*Sequencer, error) {
 		Ledger: p.stores.Ledger, Register: p.stores.Register, Bucket: p.stores.Bucket, Announcer: p.link,
 		Signer: p.stores.Signer, VerifierKey: p.stores.Verifier, Wake: p.wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
-		Test: c.Test, UnitReports: c.UnitReports,
+		Witnesses: p.witnesses, ReceiptKey: c.ReceiptKey, Test: c.Test, UnitReports: c.UnitReports,
 		Metrics: p.metrics, Logger: p.log,
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"slices"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"tallystream/publish/bucket"
 	"tallystream/publish/log"
 	"tallystream/schemas"
@@ -122,7 +124,10 @@ func (s *Sequencer) resume(ctx context.Context) error {
 		return err
 	}
 	s.queue = newQueue(d.stage.after())
-	s.fold.log = last.Log + 1 - schemas.LogSize(last.Entries())
+	s.fold.log = schemas.LogSize(s.shelf.edge.Tree().N)
+	for _, size := range s.queue.before {
+		s.fold.log -= schemas.LogSize(size) // they are counted again
+	}
 	s.head = head{number: last.Number, note: schemas.DigestOf(s.mark.note), log: last.Log, entries: last.Entries(), begun: s.cfg.Now()}
 	return s.remember(ctx, last)
 }
@@ -130,7 +135,7 @@ func (s *Sequencer) resume(ctx context.Context) error {
 // decided reads what the mark decided: the leaves come from the ledger again,
 // and must lead to the root that was signed before anything is written.
 func (s *Sequencer) decided(ctx context.Context, last *schemas.Snapshot) (*decision, error) {
-	d := &decision{note: s.mark.note, number: last.Number, edge: new(log.Edge)}
+	d := &decision{edge: new(log.Edge)}
 	b := s.mark.stage
 	if b == nil {
 		var err error
@@ -145,7 +150,12 @@ func (s *Sequencer) decided(ctx context.Context, last *schemas.Snapshot) (*decis
 	if err != nil {
 		return nil, fmt.Errorf("%w: snapshot %d: %w", ErrForeign, last.Number, err)
 	}
-	d.stage = *st
+	if d.stage = *st; st.snapshot == last.Number {
+		if tree := (tlog.Tree{N: int64(last.Log), Hash: tlog.Hash(last.Root)}); st.to != tree {
+			return nil, fmt.Errorf("%w: the stage of snapshot %d is of another tree", ErrForeign, last.Number)
+		}
+		d.note = s.mark.note
+	}
 	if st.tree.N > 0 {
 		d.edge, err = log.NewReader(s.cfg.Bucket, st.tree).OpenEdge(ctx)
 		if errors.Is(err, log.ErrTampered) {
@@ -158,8 +168,8 @@ func (s *Sequencer) decided(ctx context.Context, last *schemas.Snapshot) (*decis
 	if d.leaves, err = s.staged(ctx, st); err != nil {
 		return nil, err
 	}
-	if tree := d.tree(); tree.N != int64(last.Log) || schemas.Digest(tree.Hash) != last.Root {
-		return nil, fmt.Errorf("%w: the ledger's entries do not lead to the root of snapshot %d", ErrForeign, last.Number)
+	if d.tree() != st.to {
+		return nil, fmt.Errorf("%w: the ledger's entries do not lead to the root that was decided, of %d leaves", ErrForeign, st.to.N)
 	}
 	return d, nil
 }

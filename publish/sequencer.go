@@ -44,16 +44,18 @@ type Sequencer struct {
 	head     head
 	shelf    *shelf
 	queue    *queue
-	hinted   bool
-	nextRead time.Time // not before this, though hinted
-	lastRead time.Time
-	grown    time.Time // when the ledger last held something new
-	still    bool      // the last look at the ledger found nothing new
-	tick     schedule
-	snapshot schedule
-	writing  chan written // nil: no snapshot is being written
-	waiting  []*finish    // to be served by the next snapshot
-	behindBy *plan        // the newest snapshot, while some pages show less than it says; else nil
+	// Of the goroutine that writes snapshots, as the shelf.
+	witnesses witnesses
+	hinted    bool
+	nextRead  time.Time // not before this, though hinted
+	lastRead  time.Time
+	grown     time.Time // when the ledger last held something new
+	still     bool      // the last look at the ledger found nothing new
+	tick      schedule
+	snapshot  schedule
+	writing   chan written // nil: no snapshot is being written
+	waiting   []*finish    // to be served by the next snapshot
+	behindBy  *plan        // the newest snapshot, while some pages show less than it says; else nil
 }
 
 // drainTime is how long a snapshot that is being written may take to its end
@@ -105,6 +107,7 @@ func New(cfg Config) (*Sequencer, error) {
 		done:      make(chan struct{}),
 		fold:      newFold(cfg.Election),
 		renderer:  newRenderer(c),
+		witnesses: witnesses{cfg.Witnesses, make([]time.Time, len(cfg.Witnesses))},
 		first:     true,
 		hinted:    true,
 		tick:      schedule{pace: pace{least: cfg.DeltaEvery, most: most, share: deltaShare}},
@@ -256,6 +259,9 @@ func (s *Sequencer) turn(ctx context.Context) error {
 	case s.snapshotDue(now):
 		p := s.plan(now)
 		s.begin(ctx, func(ctx, running context.Context) written { return s.write(ctx, running, p) })
+	case s.queue.ready >= s.cfg.LogBytes && s.head.number > 0:
+		st, leaves := s.queue.take()
+		s.begin(ctx, func(ctx, running context.Context) written { return s.writeLog(ctx, running, st, leaves) })
 	case s.behindBy != nil && !now.Before(s.pagesAt()):
 		p := s.behindBy
 		s.begin(ctx, func(ctx, running context.Context) written { return s.catchUp(ctx, running, p) })

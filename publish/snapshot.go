@@ -58,7 +58,7 @@ func (s *Sequencer) catchUp(ctx, running context.Context, p *plan) written {
 
 // written is the outcome of a plan.
 type written struct {
-	plan  *plan
+	plan  *plan // nil: leaves of the log only
 	note  schemas.Digest
 	took  time.Duration // of documents, manifest, note and latest
 	bytes int64
@@ -121,6 +121,9 @@ func (s *Sequencer) plan(now time.Time) *plan {
 // closed takes over what a finished writing says.
 func (s *Sequencer) closed(w written) error {
 	s.writing = nil
+	if w.plan == nil { // leaves of the log only
+		return w.err
+	}
 	if w.err != nil {
 		if !w.onlyPages {
 			s.waiting = append(w.plan.serves, s.waiting...) // to be told by abandon
@@ -238,36 +241,13 @@ func (s *Sequencer) writeNote(ctx, running context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	do := func(what string, write func() error) error { return s.insist(ctx, running, what, write) }
-	stage := d.stage.encode()
-	if len(stage) > maxStage {
-		object := immutable(stageKey(schemas.DigestOf(stage)), stage, typeText)
-		if err := do("stage", func() error { return s.cfg.Bucket.PutNew(ctx, object) }); err != nil {
-			return err
-		}
-	}
-	// What it names is durable. With the mark it is a snapshot: a crash from here
-	// on only delays it. A sequencer of a later epoch makes this fail.
-	if err := do("mark", func() error { return s.decide(ctx, d.note, stage) }); err != nil {
-		return err
-	}
-	begun := s.cfg.Now()
-	edge, err := s.finish(ctx, d, do)
-	if err != nil {
-		return err
-	}
-	s.cfg.Metrics.logTime.Observe(s.cfg.Now().Sub(begun).Seconds())
-	s.shelf.edge = edge
-	return nil
+	return s.settle(ctx, d, d.note, func(what string, write func() error) error { return s.insist(ctx, running, what, write) })
 }
-
-// stageKey is where a stage lies that is too large for the mark.
-func stageKey(d schemas.Digest) string { return schemas.ContentKey("stages", d, ".txt") }
 
 // decision fixes what a plan brings: the root, and with it the note, which is
 // signed once, whatever the signer does.
 func (s *Sequencer) decision(p *plan) (*decision, error) {
-	d := &decision{stage: p.stage, edge: s.shelf.edge, leaves: p.leaves, number: p.snapshot.Number}
+	d := &decision{stage: p.stage, edge: s.shelf.edge, leaves: p.leaves}
 	p.leaves = nil // they may go when they are written, before the plan does
 	d.stage.tree = d.edge.Tree()
 	if d.stage.tree.N == 0 {
@@ -280,6 +260,7 @@ func (s *Sequencer) decision(p *plan) (*decision, error) {
 	if tree.N != int64(p.snapshot.Log) {
 		return nil, fmt.Errorf("snapshot %d is of a log of %d leaves, which has %d", p.snapshot.Number, p.snapshot.Log, tree.N)
 	}
+	d.stage.to, d.stage.snapshot = tree, p.snapshot.Number
 	p.snapshot.Root = schemas.Digest(tree.Hash)
 	var err error
 	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.Signer); err != nil {
@@ -295,7 +276,6 @@ func (s *Sequencer) published(ctx context.Context, p *plan, took time.Duration) 
 	m := s.cfg.Metrics
 	m.snapshot.Set(float64(p.snapshot.Number))
 	m.snapshotLog.Set(float64(p.snapshot.Log))
-	m.treeSize.Set(float64(s.shelf.edge.Tree().N))
 	m.snapshotStamp.Set(float64(s.cfg.Now().UnixMilli()) / 1000)
 	m.snapshotTime.Observe(took.Seconds())
 	s.cfg.Logger.DebugContext(ctx, "snapshot published", "snapshot", p.snapshot.Number, "log", p.snapshot.Log,

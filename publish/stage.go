@@ -14,11 +14,13 @@ import (
 	"tallystream/schemas"
 )
 
-// stage says which leaves a snapshot brings to the log, and in which order:
-// from it and the ledger alone anybody makes the same tiles. As text:
+// stage says which leaves come to the log next, and in which order: from it and
+// the ledger alone anybody makes the same tiles. As text:
 //
 //	tallystream/stage/v1
 //	tree <size> <root, base64>     the log before it
+//	to <size> <root, base64>       the log with it, but for the snapshot's own leaf
+//	snapshot 12                    the snapshot whose leaf ends it; 0: none
 //	entries 12 0 44                of the ledger that are in that, by partition
 //	cut 0:15 2:50                  a cut: partitions that grew, and up to which entry
 //	cut 1:3
@@ -28,7 +30,8 @@ import (
 // In the log come the definition's leaf, then for each cut its entries ordered
 // by (partition, seq), then the snapshot itself.
 type stage struct {
-	tree       tlog.Tree
+	tree, to   tlog.Tree
+	snapshot   schemas.SnapshotNumber
 	before     []uint64 // entries in it, by partition
 	cuts       [][]reach
 	definition []byte
@@ -43,11 +46,9 @@ type reach struct {
 const stageKind = "tallystream/stage/v1\n"
 
 func (st *stage) encode() []byte {
-	b := append([]byte(stageKind), "tree "...)
-	b = strconv.AppendInt(b, st.tree.N, 10)
-	b = append(b, ' ')
-	b = base64.StdEncoding.AppendEncode(b, st.tree.Hash[:])
-	b = append(b, "\nentries"...)
+	b := appendTree([]byte(stageKind), "tree ", st.tree)
+	b = appendTree(b, "to ", st.to)
+	b = fmt.Appendf(b, "snapshot %d\nentries", st.snapshot)
 	for _, n := range st.before {
 		b = strconv.AppendUint(append(b, ' '), n, 10)
 	}
@@ -64,36 +65,56 @@ func (st *stage) encode() []byte {
 	return append(b, st.definition...)
 }
 
+func appendTree(b []byte, name string, tree tlog.Tree) []byte {
+	b = strconv.AppendInt(append(b, name...), tree.N, 10)
+	b = append(b, ' ')
+	return append(base64.StdEncoding.AppendEncode(b, tree.Hash[:]), '\n')
+}
+
+func parseTree(line, name string) (tree tlog.Tree, err error) {
+	var root string
+	if _, err := fmt.Sscanf(line, name+"%d %s", &tree.N, &root); err != nil {
+		return tree, errStage
+	}
+	raw, err := base64.StdEncoding.DecodeString(root)
+	if err != nil || len(raw) != tlog.HashSize {
+		return tree, errStage
+	}
+	tree.Hash = tlog.Hash(raw)
+	return tree, nil
+}
+
 var errStage = errors.New("want the stage of a snapshot")
 
 // parseStage reads what encode wrote, for an election of that many partitions.
 func parseStage(b []byte, partitions int) (*stage, error) {
 	head, definition, ok := bytes.Cut(b, []byte("\n\n"))
 	lines := strings.Split(string(head), "\n")
-	if !ok || len(lines) < 3 || lines[0]+"\n" != stageKind {
+	if !ok || len(lines) < 5 || lines[0]+"\n" != stageKind {
 		return nil, errStage
 	}
 	st := new(stage)
 	if len(definition) > 0 {
 		st.definition = definition
 	}
-	var root string
-	if _, err := fmt.Sscanf(lines[1], "tree %d %s", &st.tree.N, &root); err != nil {
+	var err error
+	if st.tree, err = parseTree(lines[1], "tree "); err != nil {
+		return nil, err
+	}
+	if st.to, err = parseTree(lines[2], "to "); err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Sscanf(lines[3], "snapshot %d", &st.snapshot); err != nil {
 		return nil, errStage
 	}
-	raw, err := base64.StdEncoding.DecodeString(root)
-	if err != nil || len(raw) != tlog.HashSize {
-		return nil, errStage
-	}
-	st.tree.Hash = tlog.Hash(raw)
-	for _, s := range strings.Fields(strings.TrimPrefix(lines[2], "entries")) {
+	for _, s := range strings.Fields(strings.TrimPrefix(lines[4], "entries")) {
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
 			return nil, errStage
 		}
 		st.before = append(st.before, n)
 	}
-	for _, line := range lines[3:] {
+	for _, line := range lines[5:] {
 		cut, err := parseCut(line)
 		if err != nil {
 			return nil, err
@@ -174,6 +195,7 @@ type queue struct {
 	open   [][]queued // since the last cut, by partition
 	grown  []bool     // partitions that have some
 	kept   int        // bytes of leaves that are held
+	ready  int        // those of the cuts, about
 }
 
 // queued is one leaf that waits.
@@ -182,9 +204,9 @@ type queued struct {
 	leaf []byte // nil: to be read from the ledger again
 }
 
-// keepLeaves bounds the leaves that are held, in bytes. Those beyond it are
-// made again of the ledger when their turn comes, which costs a reading.
-const keepLeaves = 128 << 20
+// keepLeaves bounds the leaves that are held, in bytes. Those beyond it are made
+// again of the ledger when their turn comes, which costs a reading.
+const keepLeaves = 256 << 20
 
 func newQueue(before []uint64) *queue {
 	return &queue{before: before, open: make([][]queued, len(before)), grown: make([]bool, len(before))}
@@ -219,13 +241,14 @@ func (q *queue) cut(sizes []uint64) {
 	}
 	if len(cut) > 0 {
 		q.cuts = append(q.cuts, cut)
+		q.ready = q.kept
 	}
 }
 
 // take hands over the cuts, to be written. The leaves behind them stay.
 func (q *queue) take() (st stage, leaves []queued) {
 	st, leaves = stage{before: q.before, cuts: q.cuts}, q.leaves
-	q.before, q.cuts, q.leaves, q.kept = st.after(), nil, nil, 0
+	q.before, q.cuts, q.leaves, q.kept, q.ready = st.after(), nil, nil, 0, 0
 	for _, open := range q.open {
 		for i := range open {
 			q.kept += len(open[i].leaf)
