@@ -26,8 +26,13 @@ const (
 )
 
 func newPacker(definition []byte) (*packer, error) {
-	dictionary := definition[max(0, len(definition)-dictionarySize):]
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
+	return newPackerWith(zstd.SpeedFastest, definition[max(0, len(definition)-dictionarySize):])
+}
+
+// newPackerWith packs by another level or dictionary; nil is none. Benchmarks
+// compare them.
+func newPackerWith(level zstd.EncoderLevel, dictionary []byte) (*packer, error) {
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(true), zstd.WithEncoderDictRaw(dictionaryID, dictionary))
 	if err != nil {
 		return nil, fmt.Errorf("making the record packer: %w", err)
