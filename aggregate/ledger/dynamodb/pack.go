@@ -10,7 +10,8 @@ import (
 
 // packer makes records small: DynamoDB counts kilobytes, and a submission
 // mostly repeats names that stand in the election's definition. So that is the
-// dictionary. The definition of a ledger never changes (see election.go).
+// dictionary, where all of it fits; a part would hold other names. The
+// definition of a ledger never changes.
 //
 // A packed record is one zstd frame (RFC 8878) with the content's checksum.
 type packer struct {
@@ -18,27 +19,34 @@ type packer struct {
 	decoder *zstd.Decoder
 }
 
-// dictionaryID is in every frame; dictionarySize bounds what a frame may refer
-// back to.
+// dictionaryID is in every frame of a dictionary; dictionarySize bounds what a
+// frame may refer back to.
 const (
 	dictionaryID   = 0x746c7973
 	dictionarySize = 1 << 20
 )
 
 func newPacker(definition []byte) (*packer, error) {
-	return newPackerWith(zstd.SpeedFastest, definition[max(0, len(definition)-dictionarySize):])
+	if len(definition) > dictionarySize {
+		definition = nil
+	}
+	return newPackerWith(zstd.SpeedFastest, definition)
 }
 
 // newPackerWith packs by another level or dictionary; nil is none. Benchmarks
 // compare them.
 func newPackerWith(level zstd.EncoderLevel, dictionary []byte) (*packer, error) {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(true), zstd.WithEncoderDictRaw(dictionaryID, dictionary))
+	encoding := []zstd.EOption{zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true)}
+	decoding := []zstd.DOption{zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(schemas.MaxEnvelope + 1024)}
+	if len(dictionary) > 0 {
+		encoding = append(encoding, zstd.WithEncoderDictRaw(dictionaryID, dictionary))
+		decoding = append(decoding, zstd.WithDecoderDictRaw(dictionaryID, dictionary))
+	}
+	encoder, err := zstd.NewWriter(nil, encoding...)
 	if err != nil {
 		return nil, fmt.Errorf("making the record packer: %w", err)
 	}
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(schemas.MaxEnvelope+1024),
-		zstd.WithDecoderDictRaw(dictionaryID, dictionary))
+	decoder, err := zstd.NewReader(nil, decoding...)
 	if err != nil {
 		return nil, fmt.Errorf("making the record unpacker: %w", err)
 	}

@@ -69,10 +69,11 @@ func BenchmarkPack(b *testing.B) {
 			level      zstd.EncoderLevel
 			dictionary []byte
 		}{
-			{"ours", zstd.SpeedFastest, definition[max(0, len(definition)-dictionarySize):]},
-			{"default", zstd.SpeedDefault, definition[max(0, len(definition)-dictionarySize):]},
-			{"better", zstd.SpeedBetterCompression, definition[max(0, len(definition)-dictionarySize):]},
-			{"no-dictionary", zstd.SpeedFastest, nil},
+			{"fastest", zstd.SpeedFastest, nil},
+			{"default", zstd.SpeedDefault, nil},
+			{"better", zstd.SpeedBetterCompression, nil},
+			{"fastest-dictionary", zstd.SpeedFastest, definition[max(0, len(definition)-dictionarySize):]},
+			{"default-dictionary", zstd.SpeedDefault, definition[max(0, len(definition)-dictionarySize):]},
 		} {
 			b.Run(fmt.Sprintf("%s/%s", kind, way.name), func(b *testing.B) { benchmarkPack(b, way.level, way.dictionary, records) })
 		}
