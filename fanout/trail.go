@@ -69,7 +69,8 @@ const (
 	Extended   Outcome = "extended"   // the trail leads on
 	Broken     Outcome = "broken"     // it begins after a gap: viewers before it need the next snapshot
 	Repeated   Outcome = "repeated"   // it says nothing new
-	Superseded Outcome = "superseded" // it is of an epoch that ended
+	Superseded Outcome = "superseded" // it is of an epoch that ended, or older than restated bytes
+	Early      Outcome = "early"      // it does not lead on from restated bytes: an announcement will come
 )
 
 // Add takes a delta frame with its header in, and keeps the frame. watched
@@ -83,6 +84,10 @@ func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome 
 	case h.Epoch > t.epoch && t.epoch == 0 && t.published && h.From == t.version:
 		// It leads on from the restated bytes: they are of its epoch.
 		t.epoch, t.snap = h.Epoch, nil
+	case h.Epoch > t.epoch && t.epoch == 0 && t.published:
+		// Perhaps of a sequencer that does not know that it was replaced. If not,
+		// its next snapshot names the document.
+		return Early
 	case h.Epoch > t.epoch:
 		t.reset(h.Epoch)
 	case h.To <= t.head:
@@ -110,6 +115,9 @@ func (t *Trail) Add(h *schemas.DeltaHeader, frame []byte, watched bool) Outcome 
 func (t *Trail) Announce(epoch schemas.Epoch, version schemas.Version, hash schemas.Digest) Outcome {
 	if epoch < t.epoch {
 		return Superseded
+	}
+	if t.epoch == 0 && t.published && version <= t.log && hash != t.hash {
+		return Superseded // by the snapshot that was restated: its epoch is later
 	}
 	if epoch > t.epoch {
 		t.reset(epoch)

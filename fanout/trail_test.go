@@ -149,6 +149,22 @@ func TestAnOldSnapshotDoesNotTakeBackWhatALaterOneAnnounced(t *testing.T) {
 	}
 }
 
+// The simulation of faults found this one: a sequencer that had stood still
+// announced its last snapshot after its successor's was restated.
+func TestWhatALateSequencerSaysDoesNotTakeBackRestatedBytes(t *testing.T) {
+	trail := fanout.NewTrail("contest/c")
+	trail.Restate(20, 18, hashOf(18))
+	step{epoch: 1, announce: 13, want: fanout.Superseded}.play(t, trail)
+	step{epoch: 1, from: 13, to: 22, want: fanout.Early}.play(t, trail)
+	if got := told(t, trail, fanout.Position{}); got != "snap 18" {
+		t.Errorf("who comes is told %s", got)
+	}
+	step{epoch: 2, announce: 21, want: fanout.Extended}.play(t, trail)
+	if got := told(t, trail, fanout.Position{Known: true, Version: 18}); got != "snap 21" {
+		t.Errorf("who has the restated bytes is told %s", got)
+	}
+}
+
 func TestRestatedBytesLeaveViewersAloneWhoKnowMore(t *testing.T) {
 	trail := fanout.NewTrail(contest)
 	if !trail.Restate(10, 5, hashOf(5)) {
