@@ -10,7 +10,6 @@ import (
 	"tallystream/aggregate/lease"
 	"tallystream/aggregate/ledger"
 	"tallystream/ingest/stream"
-	"tallystream/ingest/stream/kinesis"
 )
 
 // How often aggregators and sequencers look after their leases.
@@ -47,7 +46,7 @@ func (c *counter) boot(p *process) {
 	c.workers = map[string]*shardWork{}
 	c.stubborn = n.world.befalls(faultStubborn)
 	c.config = aggregate.Config{
-		Election: n.town.election, Source: kinesis.NewSource(n.stream.config(p, n.meters.kinesis)), Ledger: n.ledgerOf(p),
+		Election: n.town.election, Source: n.tape.source(p), Ledger: n.ledgerOf(p),
 		OnCommit: n.hint, Metrics: n.meters.aggregate, Logger: silent, Now: p.Now, Full: 4 + n.world.random.IntN(30),
 	}
 	c.keeper = n.keeper(p, "aggregate/")
@@ -149,7 +148,7 @@ func (c *counter) work(s stream.Shard) {
 	run := &shardWork{}
 	c.workers[s.ID] = run
 	c.world.note(c.name, "works on", fmt.Sprintf("%s %v", s.ID, s.Partitions))
-	c.start(s.ID[len(s.ID)-3:], func(t *task) {
+	c.start(s.ID[max(0, len(s.ID)-3):], func(t *task) {
 		c.drive(t, s, run)
 		run.done = true
 	})

@@ -14,7 +14,12 @@ import (
 // conditioned on its head; the batches of one Commit are several of them. Reads
 // are of single items, at different times: a view's heads need not be of one
 // moment, and tallies and units are those of now, not of the cut.
+//
+// Or as SQLite does: then all batches of a Commit are one transaction, and a
+// view's heads and tallies are of one moment.
 type simLedger struct {
+	whole    bool                                       // as SQLite
+	end      func(schemas.Partition) schemas.Checkpoint // of the stream
 	world    *world
 	town     *town
 	oracle   *oracle
@@ -46,13 +51,13 @@ func (l *simLedger) Room() ledger.Room { return l.room }
 
 func (l *simLedger) Heads(context.Context) ([]ledger.Head, error) {
 	heads := make([]ledger.Head, len(l.parts))
-	return heads, l.world.current.read("heads", func() error { l.headsInto(heads, 0); return nil })
+	return heads, l.world.current.read("heads", func() error { l.headsInto(heads); return nil })
 }
 
-// headsInto reads the heads from p on, in pieces.
-func (l *simLedger) headsInto(heads []ledger.Head, p int) {
-	for ; p < len(l.parts); p++ {
-		if l.world.chance(8) {
+// headsInto reads the heads, in pieces.
+func (l *simLedger) headsInto(heads []ledger.Head) {
+	for p := range l.parts {
+		if !l.whole && l.world.chance(8) {
 			l.world.current.travel()
 		}
 		heads[p] = l.parts[p].head
@@ -61,6 +66,9 @@ func (l *simLedger) headsInto(heads []ledger.Head, p int) {
 
 // Commit tries each batch by itself, in any order.
 func (l *simLedger) Commit(_ context.Context, batches []ledger.Batch) error {
+	if l.whole {
+		return l.commitWhole(batches)
+	}
 	var failed []error
 	for _, i := range l.world.random.Perm(len(batches)) {
 		if err := batches[i].Validate(l.town.election); err != nil {
@@ -90,10 +98,35 @@ func clone(b *ledger.Batch) *ledger.Batch {
 	return &c
 }
 
+// commitWhole tries all batches at once.
+func (l *simLedger) commitWhole(batches []ledger.Batch) error {
+	mine := make([]*ledger.Batch, len(batches))
+	for i := range batches {
+		mine[i] = clone(&batches[i])
+	}
+	return l.world.current.write(writeLedger, fmt.Sprintf("%d partitions", len(mine)), func() error {
+		for _, b := range mine {
+			if l.conflicts(b) {
+				return ledger.ErrConflict
+			}
+		}
+		for _, b := range mine {
+			if err := l.apply(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (l *simLedger) conflicts(b *ledger.Batch) bool {
+	return l.parts[b.Before.Partition].head != b.Before && !l.unfenced
+}
+
 // apply is the transaction.
 func (l *simLedger) apply(b *ledger.Batch) error {
 	p := l.parts[b.Before.Partition]
-	if p.head != b.Before && !l.unfenced {
+	if l.conflicts(b) {
 		return ledger.ErrConflict
 	}
 	l.checkMove(p.head, b.After)
@@ -108,12 +141,20 @@ func (l *simLedger) apply(b *ledger.Batch) error {
 }
 
 // View begins with heads; everything else is read when it is asked for.
-func (l *simLedger) View(ctx context.Context) (ledger.View, error) {
-	heads, err := l.Heads(ctx)
-	if err != nil {
-		return nil, err
+func (l *simLedger) View(context.Context) (ledger.View, error) {
+	v := &simView{ledger: l, heads: make([]ledger.Head, len(l.parts))}
+	return v, l.world.current.read("view", func() error {
+		l.headsInto(v.heads)
+		v.keep()
+		return nil
+	})
+}
+
+// keep fixes the tallies of a view that is of one moment.
+func (v *simView) keep() {
+	if v.ledger.whole {
+		v.rows = slices.Clone(v.ledger.rows)
 	}
-	return &simView{ledger: l, heads: heads}, nil
 }
 
 // Units gives what there is now, which may be more than a view's heads say.
@@ -174,6 +215,7 @@ func (l *simLedger) size() (n int) {
 type simView struct {
 	ledger *simLedger
 	heads  []ledger.Head
+	rows   []ledger.Tally // of the heads' moment, where there is one
 	// log, if set, is told where a reading begins, and returns who is told of
 	// each entry that was taken.
 	log func(after []uint64) func(schemas.Entry)
@@ -214,6 +256,13 @@ func (v *simView) Entries(_ context.Context, after []uint64, fn func(schemas.Ent
 func (v *simView) Tallies(_ context.Context, counties []schemas.CountyIndex) ([]ledger.Tally, error) {
 	out := make([]ledger.Tally, len(counties))
 	return out, v.ledger.world.current.read("tallies", func() error {
+		if v.rows != nil {
+			for i, c := range counties {
+				size := v.heads[v.ledger.town.election.Counties[c].Partition].Size
+				out[i] = ledger.Tally{Row: slices.Clone(v.rows[c].Row), Size: size}
+			}
+			return nil
+		}
 		for i, c := range counties {
 			out[i] = ledger.Tally{Row: slices.Clone(v.ledger.rows[c].Row), Size: v.ledger.rows[c].Size}
 			if v.ledger.world.chance(10) {
@@ -226,6 +275,11 @@ func (v *simView) Tallies(_ context.Context, counties []schemas.CountyIndex) ([]
 
 func (v *simView) Follow(_ context.Context, partitions []schemas.Partition) error {
 	return v.ledger.world.current.read("heads again", func() error {
+		if v.rows != nil { // a new moment for all
+			v.ledger.headsInto(v.heads)
+			v.keep()
+			return nil
+		}
 		for _, p := range partitions {
 			v.heads[p] = v.ledger.parts[p].head
 		}

@@ -22,12 +22,13 @@ func (l *simLedger) checkMove(from, to ledger.Head) {
 // size.
 func (l *simLedger) check(p *ledgerPart, first int) {
 	number := p.head.Partition
-	book := l.oracle.book(number, p.head.Checkpoint)
-	if book == nil {
-		l.world.violate("partition %d: checkpoint %d is beyond the stream's %d records", number, p.head.Checkpoint, len(l.oracle.books[number].record))
+	if end := l.end(number); p.head.Checkpoint > end {
+		l.world.violate("partition %d: checkpoint %d is beyond the stream's end, %d", number, p.head.Checkpoint, end)
 		return
 	}
-	want := book.facts[:book.moments[p.head.Checkpoint].size]
+	size := l.oracle.size(number, p.head.Checkpoint)
+	book := l.oracle.books[number]
+	want := book.facts[:size]
 	if len(p.entries) != len(want) || p.head.Size != uint64(len(want)) {
 		l.world.violate("partition %d at checkpoint %d: %d entries, head says %d, want %d", number, p.head.Checkpoint, len(p.entries), p.head.Size, len(want))
 		return

@@ -23,7 +23,7 @@ const nights = 2000
 func TestEveryPromiseHoldsInThousandsOfFaultyNights(t *testing.T) {
 	n := uint64(nights)
 	if testing.Short() || raceEnabled {
-		n = 100
+		n = 40
 	}
 	c, err := RunMany(t.Context(), 0, n, nil)
 	if err != nil {

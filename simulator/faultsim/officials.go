@@ -11,7 +11,6 @@ import (
 
 	"tallystream/ingest"
 	"tallystream/ingest/stream"
-	"tallystream/ingest/stream/kinesis"
 	"tallystream/schemas"
 )
 
@@ -25,7 +24,7 @@ type desk struct {
 func (n *night) openDesk(name string) *desk {
 	d := &desk{}
 	d.process = n.world.process(name, func(p *process) {
-		appender := ingest.Appender(kinesis.NewDirect(n.stream.config(p, n.meters.kinesis)))
+		appender := n.tape.appender(p)
 		if n.plant.appender != nil {
 			appender = n.plant.appender(n, p, appender)
 		}

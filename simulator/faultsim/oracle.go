@@ -13,17 +13,17 @@ import (
 // nothing each time. No code of the fold is in it.
 type oracle struct {
 	town    *town
-	records func(schemas.Partition) []string // all that the stream holds, in order
+	records func(schemas.Partition) []placed // all that the stream holds, in order
 	books   []*oracleBook                    // by partition
 }
 
 // oracleBook is what becomes of a partition.
 type oracleBook struct {
+	records []placed
 	facts   []fact
-	latest  map[schemas.UnitID]*meaning // what counts
-	moments []moment                    // by checkpoint, from 0
-	totals  []map[schemas.CountyID]map[place]int64
-	record  []string
+	latest  map[schemas.UnitID]*meaning            // what counts
+	sizes   []int                                  // facts, by how many records were read
+	totals  []map[schemas.CountyID]map[place]int64 // by size
 }
 
 // fact is an entry that the ledger must have.
@@ -35,53 +35,48 @@ type fact struct {
 	record string
 }
 
-// moment is how things stand when a record has been read.
-type moment struct{ size int }
-
-func newOracle(t *town, records func(schemas.Partition) []string) *oracle {
+func newOracle(t *town, records func(schemas.Partition) []placed) *oracle {
 	o := &oracle{town: t, records: records}
 	for range t.election.Definition.Partitions {
-		b := &oracleBook{latest: map[schemas.UnitID]*meaning{}, moments: []moment{{}}}
-		b.totals = append(b.totals, map[schemas.CountyID]map[place]int64{})
-		o.books = append(o.books, b)
+		o.books = append(o.books, &oracleBook{
+			latest: map[schemas.UnitID]*meaning{}, sizes: []int{0}, totals: []map[schemas.CountyID]map[place]int64{{}},
+		})
 	}
 	return o
 }
 
-// book returns partition p's, counted at least up to a checkpoint; nil if the
-// stream does not hold so many records.
-func (o *oracle) book(p schemas.Partition, at schemas.Checkpoint) *oracleBook {
+// size is how many entries partition p has at a checkpoint.
+func (o *oracle) size(p schemas.Partition, at schemas.Checkpoint) int {
 	b := o.books[p]
-	if int(at) >= len(b.moments) {
-		b.record = o.records(p)
+	if len(b.records) == 0 || b.records[len(b.records)-1].at < at {
+		b.records = o.records(p)
 	}
-	for int(at) >= len(b.moments) {
-		if len(b.moments) > len(b.record) {
-			return nil
+	read := 0
+	for read < len(b.records) && b.records[read].at <= at {
+		if read++; read == len(b.sizes) {
+			o.next(b, p, b.records[read-1])
 		}
-		o.next(b, p, b.record[len(b.moments)-1])
 	}
-	return b
+	return b.sizes[read]
 }
 
 // next takes a record in.
-func (o *oracle) next(b *oracleBook, p schemas.Partition, record string) {
-	says := o.town.known[record]
-	at := schemas.Checkpoint(len(b.moments))
+func (o *oracle) next(b *oracleBook, p schemas.Partition, r placed) {
+	says := o.town.known[r.record]
 	if says == nil {
-		panic(fmt.Sprintf("the stream holds a record that nobody made: %.100q", record))
+		panic(fmt.Sprintf("the stream holds a record that nobody made: %.100q", r.record))
 	}
 	if says.partition != p { // right in another partition: poison here
 		says = &meaning{digest: says.digest, hold: schemas.HoldPoison}
 	}
 	if kind, hold := b.judge(says); kind != "" {
-		b.facts = append(b.facts, fact{kind, hold, says, at, record})
+		b.facts = append(b.facts, fact{kind, hold, says, r.at, r.record})
 		if kind == schemas.EntryCounted {
 			b.latest[says.unit] = says
 		}
 		b.totals = append(b.totals, o.count(b))
 	}
-	b.moments = append(b.moments, moment{len(b.facts)})
+	b.sizes = append(b.sizes, len(b.facts))
 }
 
 // judge says what becomes of a record; "" of one that was there before.

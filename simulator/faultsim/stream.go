@@ -8,22 +8,42 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"tallystream/ingest"
 	"tallystream/ingest/stream"
 	"tallystream/ingest/stream/kinesis"
 	"tallystream/ingest/stream/kinesis/kinesistest"
 	"tallystream/schemas"
 )
 
+// tape is the stream of a night: Kinesis, or the embedded one.
+type tape interface {
+	appender(p *process) ingest.Appender
+	source(p *process) stream.Source
+	// records lists what a partition's readers must see.
+	records(p schemas.Partition) []placed
+	// end is the furthest checkpoint that a partition may have.
+	end(p schemas.Partition) schemas.Checkpoint
+	// put is a record that no ingest puts.
+	put(p schemas.Partition, record []byte)
+}
+
+// placed is a record with its checkpoint.
+type placed struct {
+	at     schemas.Checkpoint
+	record string
+}
+
 // simStream is Kinesis, with a network before it. It is the kinesis.API of all
 // actors.
 type simStream struct {
 	*kinesistest.Service
-	world *world
-	town  *town
+	world  *world
+	town   *town
+	meters *meters
 }
 
-func newStream(w *world, t *town, seed uint64) *simStream {
-	s := &simStream{world: w, town: t}
+func newStream(w *world, t *town, m *meters, seed uint64) *simStream {
+	s := &simStream{world: w, town: t, meters: m}
 	s.Service = kinesistest.New(kinesistest.Options{
 		Shards: 1 + w.random.IntN(3), Now: func() time.Time { return clockEpoch.Add(w.now) }, Seed: seed | 1,
 		Unlimited: w.chance(2), Page: 1 + w.random.IntN(5), Faults: s.record,
@@ -89,24 +109,44 @@ func (s *simStream) call(what string, do func() error) error {
 	return t.read(what, do)
 }
 
+func (s *simStream) appender(p *process) ingest.Appender { return kinesis.NewDirect(s.config(p)) }
+func (s *simStream) source(p *process) stream.Source     { return kinesis.NewSource(s.config(p)) }
+
 // config of an adapter in a process.
-func (s *simStream) config(p *process, m *kinesis.Metrics) kinesis.Config {
+func (s *simStream) config(p *process) kinesis.Config {
 	return kinesis.Config{
 		API: s, Stream: "submissions", Partitions: s.town.election.Definition.Partitions, Budget: 3 * time.Second,
 		Attempt:  time.Hour, // by the real clock, which must not decide anything
 		SlowPoll: 2 * time.Second, ListEvery: 10 * time.Second,
-		Clock: clock{p}, Seed: s.world.random.Uint64() | 1, Metrics: m, ReadRecords: 1 + s.world.random.IntN(20),
+		Clock: clock{p}, Seed: s.world.random.Uint64() | 1, Metrics: s.meters.kinesis, ReadRecords: 1 + s.world.random.IntN(20),
 	}
 }
 
-// records lists what partition p's readers must see.
-func (s *simStream) records(p schemas.Partition) (out []string) {
-	for _, r := range s.Service.Records(kinesis.PointOf(p, s.town.election.Definition.Partitions)) {
+func (s *simStream) point(p schemas.Partition) kinesis.Point {
+	return kinesis.PointOf(p, s.town.election.Definition.Partitions)
+}
+
+// records are counted by partition, without what is foreign.
+func (s *simStream) records(p schemas.Partition) (out []placed) {
+	for _, r := range s.Service.Records(s.point(p)) {
 		if r.Key == p.String() {
-			out = append(out, string(r.Data))
+			out = append(out, placed{schemas.Checkpoint(len(out) + 1), string(r.Data)})
 		}
 	}
 	return out
+}
+
+func (s *simStream) end(p schemas.Partition) schemas.Checkpoint {
+	return schemas.Checkpoint(len(s.records(p)))
+}
+
+func (s *simStream) put(p schemas.Partition, record []byte) {
+	if s.world.chance(5) {
+		s.world.count(faultForeign)
+		s.world.note("stranger", "puts", "a foreign record")
+		s.Put("somebody else", s.point(p), []byte("hello"))
+	}
+	s.Put(p.String(), s.point(p), record)
 }
 
 // reshard splits or merges shards, as an operator does.
@@ -128,26 +168,19 @@ func (s *simStream) reshard() {
 	}
 }
 
-// intrude puts a record into the stream that no ingest did: poison, a repeat of
-// what was sent, or something foreign.
-func (s *simStream) intrude() {
-	partitions := s.town.election.Definition.Partitions
-	put := func(key string, p schemas.Partition, data []byte) { s.Put(key, kinesis.PointOf(p, partitions), data) }
-	if s.world.chance(5) {
-		s.world.count(faultForeign)
-		s.world.note("stranger", "puts", "a foreign record")
-		put("somebody else", schemas.Partition(s.world.random.IntN(partitions)), []byte("hello"))
-		return
-	}
-	m := s.town.poison[s.world.random.IntN(len(s.town.poison))]
+// intrude puts a record into the stream that no ingest did: poison, or what
+// belongs to another partition.
+func (n *night) intrude() {
+	w := n.world
+	m := n.town.poison[w.random.IntN(len(n.town.poison))]
 	p := m.partition
-	if s.world.chance(8) { // whose partition is another
-		m = s.town.units[s.world.random.IntN(len(s.town.units))].ordinary[0]
-		p = schemas.Partition((int(m.partition) + 1) % partitions)
+	if w.chance(8) {
+		m = n.town.units[w.random.IntN(len(n.town.units))].ordinary[0]
+		p = schemas.Partition((int(m.partition) + 1) % n.town.election.Definition.Partitions)
 	}
-	s.world.count(faultPoison)
-	s.world.note("stranger", "puts", m.name)
-	put(p.String(), p, m.envelope)
+	w.count(faultPoison)
+	w.note("stranger", "puts", m.name)
+	n.tape.put(p, m.envelope)
 }
 
 // readers closes each reader when the next one of the same task is opened: the
