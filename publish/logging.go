@@ -21,9 +21,9 @@ import (
 // other that finishes it.
 type decision struct {
 	stage  stage
-	edge   *log.Edge // of stage.tree, with its bundle
-	leaves []queued  // of the ledger, in the order of the log
-	note   []byte    // of the snapshot; nil where the stage brings none
+	edge   *log.Edge    // of stage.tree, with its bundle
+	leaves []log.Hashed // of the ledger, in the order of the log
+	note   []byte       // of the snapshot; nil where the stage brings none
 }
 
 // tree is the log that the snapshot commits to: all but the snapshot's own
@@ -35,7 +35,7 @@ func (d *decision) tree() tlog.Tree {
 	}
 	hashes := make([]tlog.Hash, len(d.leaves))
 	for i := range d.leaves {
-		hashes[i] = d.leaves[i].hash
+		hashes[i] = d.leaves[i].Hash
 	}
 	return e.Extend(hashes...).Tree()
 }
@@ -71,7 +71,7 @@ func (s *Sequencer) settle(ctx context.Context, d *decision, note []byte, do doi
 func stageKey(d schemas.Digest) string { return schemas.ContentKey("stages", d, ".txt") }
 
 // writeLog brings leaves to the log that are too many to wait for a snapshot.
-func (s *Sequencer) writeLog(ctx, running context.Context, st stage, leaves []queued) written {
+func (s *Sequencer) writeLog(ctx, running context.Context, st stage, leaves []log.Hashed) written {
 	d := &decision{stage: st, edge: s.shelf.edge, leaves: leaves}
 	d.stage.tree = d.edge.Tree()
 	d.stage.to = d.tree()
@@ -141,12 +141,12 @@ const tilesAtOnce = 16 << 20
 // behind them.
 func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error) {
 	edge, size := d.edge, 0
-	var batch [][]byte
-	for b, err := range s.leavesOf(ctx, d) {
+	var batch []log.Hashed
+	for l, err := range s.leavesOf(ctx, d) {
 		if err != nil {
 			return nil, err
 		}
-		batch, size = append(batch, b), size+len(b)
+		batch, size = append(batch, l), size+len(l.Leaf)
 		if size >= tilesAtOnce && (edge.Tree().N+int64(len(batch)))%log.TileWidth == 0 {
 			if edge, err = s.putBatch(ctx, edge, batch, false); err != nil {
 				return nil, err
@@ -159,15 +159,15 @@ func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error
 		if err != nil {
 			return nil, err
 		}
-		batch = append(batch, own)
+		batch = append(batch, hashed(own))
 	}
 	return s.putBatch(ctx, edge, batch, true)
 }
 
 // putBatch appends leaves and stores the objects: of those in the middle of a
 // decision only full tiles, since no tree ends there.
-func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves [][]byte, last bool) (*log.Edge, error) {
-	next, tiles, err := edge.Append(leaves...)
+func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves []log.Hashed, last bool) (*log.Edge, error) {
+	next, tiles, err := edge.AppendHashed(leaves...)
 	if err != nil {
 		return nil, err
 	}
@@ -190,9 +190,9 @@ func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves [][]byt
 
 // leavesOf yields the leaves of a decision but for the snapshot's own. Those
 // that are not held are made again of the ledger, and must be the same.
-func (s *Sequencer) leavesOf(ctx context.Context, d *decision) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		if len(d.stage.definition) > 0 && !yield(d.stage.definition, nil) {
+func (s *Sequencer) leavesOf(ctx context.Context, d *decision) iter.Seq2[log.Hashed, error] {
+	return func(yield func(log.Hashed, error) bool) {
+		if len(d.stage.definition) > 0 && !yield(hashed(d.stage.definition), nil) {
 			return
 		}
 		rest := d.leaves
@@ -200,21 +200,21 @@ func (s *Sequencer) leavesOf(ctx context.Context, d *decision) iter.Seq2[[]byte,
 			leaves := rest[:r.to-r.after]
 			rest = rest[len(leaves):]
 			for len(leaves) > 0 {
-				if leaves[0].leaf != nil {
-					if !yield(leaves[0].leaf, nil) {
+				if leaves[0].Leaf != nil {
+					if !yield(leaves[0], nil) {
 						return
 					}
 					leaves, r.after = leaves[1:], r.after+1
 					continue
 				}
 				n := 1
-				for n < len(leaves) && leaves[n].leaf == nil {
+				for n < len(leaves) && leaves[n].Leaf == nil {
 					n++
 				}
 				missing := run{r.partition, r.after, r.after + uint64(n)}
-				more, err := s.again(ctx, missing, leaves[:n], func(b []byte) bool { return yield(b, nil) })
+				more, err := s.again(ctx, missing, leaves[:n], func(l log.Hashed) bool { return yield(l, nil) })
 				if err != nil {
-					yield(nil, err)
+					yield(log.Hashed{}, err)
 				}
 				if err != nil || !more {
 					return
@@ -227,7 +227,7 @@ func (s *Sequencer) leavesOf(ctx context.Context, d *decision) iter.Seq2[[]byte,
 
 // again reads a run of leaves from the ledger, which must be those that were
 // hashed before.
-func (s *Sequencer) again(ctx context.Context, r run, leaves []queued, yield func([]byte) bool) (more bool, err error) {
+func (s *Sequencer) again(ctx context.Context, r run, leaves []log.Hashed, yield func(log.Hashed) bool) (more bool, err error) {
 	view, err := s.cfg.Ledger.View(ctx)
 	if err != nil {
 		return false, fmt.Errorf("opening a ledger view: %w", err)
@@ -235,11 +235,12 @@ func (s *Sequencer) again(ctx context.Context, r run, leaves []queued, yield fun
 	defer view.Close() // it only reads
 	stopped := errors.New("nobody wants more")
 	err = readRun(ctx, view, r, func(e *schemas.Entry, b []byte) error {
-		if tlog.RecordHash(b) != leaves[0].hash {
+		l := hashed(b)
+		if l.Hash != leaves[0].Hash {
 			return replayError(e, "the ledger changed after it was read", nil)
 		}
 		leaves = leaves[1:]
-		if !yield(b) {
+		if !yield(l) {
 			return stopped
 		}
 		return nil
@@ -249,6 +250,8 @@ func (s *Sequencer) again(ctx context.Context, r run, leaves []queued, yield fun
 	}
 	return err == nil, err
 }
+
+func hashed(leaf []byte) log.Hashed { return log.Hashed{Leaf: leaf, Hash: tlog.RecordHash(leaf)} }
 
 // errEnough ends a reading.
 var errEnough = errors.New("enough entries")

@@ -51,6 +51,8 @@ type frame struct {
 	*pageSet
 	edition *edition
 	number  schemas.SnapshotNumber
+	log     schemas.LogSize // of the snapshot
+	tree    schemas.Digest  // root of the log then
 	time    string
 	held    uint64
 	holds   map[schemas.HoldCode]uint64
@@ -105,7 +107,9 @@ func (f *frame) close(h *html, root string) {
 		"<em>leading</em> only says who has the most votes counted so far.</p>\n",
 		"<p>Check these numbers: every snapshot is a signed note (<a href=\"", root, "latest\">latest</a>, key <code>").text(f.vkey).
 		raw("</code>) that names the hash of each document, and the hash of the snapshot before it. ",
-			"The <a href=\"", root, "definition.json\">definition</a> says what is counted.</p>\n</footer>\n</body>\n</html>\n")
+			"The <a href=\"", root, "definition.json\">definition</a> says what is counted.</p>\n",
+			"<p>Every submission is in the public log, byte by byte. At snapshot ").number(int64(f.number)).raw(" it had ").number(int64(f.log)).
+		raw(" leaves; their root hash was <code>", f.tree.String(), "</code> (<a href=\"", root, "checkpoint\">newest checkpoint</a>, <a href=\"", root, schemas.SnapshotKey(f.number), "\">this snapshot</a>).</p>\n</footer>\n</body>\n</html>\n")
 }
 
 // readableTime turns RFC 3339 into what people read, in UTC.

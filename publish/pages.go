@@ -18,6 +18,7 @@ type pageSet struct {
 	catalogue *catalogue
 	name      string
 	vkey      string
+	witnesses []string // verifier keys
 	heartbeat time.Duration
 	liveURL   string
 	objects   []bucket.Object // assets
@@ -55,6 +56,9 @@ func newPageSet(c *catalogue, cfg *Config) (*pageSet, error) {
 		countyOrder:      c.allCounties(),
 		csvSeen:          make(map[string]string),
 		when:             schedule{pace: pace{least: cfg.PagesEvery, most: 5 * time.Minute, share: pagesShare}},
+	}
+	for _, w := range cfg.Witnesses {
+		ps.witnesses = append(ps.witnesses, w.Key.VerifierKey())
 	}
 	var err error
 	if ps.objects, ps.keys, err = loadAssets(); err != nil {
@@ -153,8 +157,9 @@ func (ps *pageSet) current() ([]bucket.Object, error) {
 		Election  schemas.ElectionID `json:"election"`
 		Live      string             `json:"live"`
 		Heartbeat float64            `json:"heartbeat"` // seconds
-		Key       string             `json:"key"`
-	}{ps.catalogue.election.Definition.Election, ps.liveURL, ps.heartbeat.Seconds(), ps.vkey})
+		Key       string             `json:"key"`       // of snapshots and of the log's checkpoints
+		Witnesses []string           `json:"witnesses,omitempty"`
+	}{ps.catalogue.election.Definition.Election, ps.liveURL, ps.heartbeat.Seconds(), ps.vkey, ps.witnesses})
 	if err != nil {
 		return nil, fmt.Errorf("writing the pages' configuration: %w", err)
 	}
@@ -220,7 +225,7 @@ func (f *frame) render(p page) bucket.Object {
 func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bool, err error) {
 	ps := s.pages
 	begun := s.cfg.Now()
-	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
+	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, log: p.snapshot.Log, tree: p.snapshot.Root, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
 	index := mutable("index.html", f.indexPage(), typeHTML)
 	stale := ps.stale(p.edition, f.files)
 	if len(stale) > 0 && !p.pagesDue {

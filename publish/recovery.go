@@ -175,7 +175,7 @@ func (s *Sequencer) decided(ctx context.Context, last *schemas.Snapshot) (*decis
 }
 
 // staged reads the leaves of a stage from the ledger.
-func (s *Sequencer) staged(ctx context.Context, st *stage) ([]queued, error) {
+func (s *Sequencer) staged(ctx context.Context, st *stage) ([]log.Hashed, error) {
 	view, err := s.cfg.Ledger.View(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening a ledger view: %w", err)

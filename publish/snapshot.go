@@ -35,7 +35,7 @@ type shelf struct {
 type plan struct {
 	snapshot  schemas.Snapshot // Root and Manifest are filled in by write
 	stage     stage            // its tree and the definition too
-	leaves    []queued
+	leaves    []log.Hashed
 	edition   *edition
 	holds     map[schemas.HoldCode]uint64
 	announced []int32 // documents that changed since the last snapshot of this epoch

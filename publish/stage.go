@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"tallystream/publish/log"
 	"tallystream/schemas"
 )
 
@@ -191,17 +192,13 @@ func (st *stage) runs() (out []run) {
 type queue struct {
 	before []uint64 // entries in the log, or in the stage that is being written, by partition
 	cuts   [][]reach
-	leaves []queued   // of the cuts
-	open   [][]queued // since the last cut, by partition
-	grown  []bool     // partitions that have some
-	kept   int        // bytes of leaves that are held
-	ready  int        // those of the cuts, about
-}
-
-// queued is one leaf that waits.
-type queued struct {
-	hash tlog.Hash
-	leaf []byte // nil: to be read from the ledger again
+	// leaves of the cuts, and by partition those since. One without its bytes is
+	// to be read from the ledger again.
+	leaves []log.Hashed
+	open   [][]log.Hashed
+	grown  []bool // partitions that have some
+	kept   int    // bytes of leaves that are held
+	ready  int    // those of the cuts, about
 }
 
 // keepLeaves bounds the leaves that are held, in bytes. Those beyond it are made
@@ -209,7 +206,7 @@ type queued struct {
 const keepLeaves = 256 << 20
 
 func newQueue(before []uint64) *queue {
-	return &queue{before: before, open: make([][]queued, len(before)), grown: make([]bool, len(before))}
+	return &queue{before: before, open: make([][]log.Hashed, len(before)), grown: make([]bool, len(before))}
 }
 
 // has reports whether the log, or the stage, has the entry already.
@@ -217,11 +214,11 @@ func (q *queue) has(e *schemas.Entry) bool { return e.Seq <= q.before[e.Partitio
 
 // add takes the leaf of the partition's next entry, which it keeps.
 func (q *queue) add(p schemas.Partition, leaf []byte) {
-	l := queued{hash: tlog.RecordHash(leaf)}
-	if q.kept+len(leaf) <= keepLeaves {
-		l.leaf = leaf
-		q.kept += len(leaf)
+	l := hashed(leaf)
+	if q.kept+len(leaf) > keepLeaves {
+		l.Leaf = nil
 	}
+	q.kept += len(l.Leaf)
 	q.open[p] = append(q.open[p], l)
 	q.grown[p] = true
 }
@@ -246,12 +243,12 @@ func (q *queue) cut(sizes []uint64) {
 }
 
 // take hands over the cuts, to be written. The leaves behind them stay.
-func (q *queue) take() (st stage, leaves []queued) {
+func (q *queue) take() (st stage, leaves []log.Hashed) {
 	st, leaves = stage{before: q.before, cuts: q.cuts}, q.leaves
 	q.before, q.cuts, q.leaves, q.kept, q.ready = st.after(), nil, nil, 0, 0
 	for _, open := range q.open {
 		for i := range open {
-			q.kept += len(open[i].leaf)
+			q.kept += len(open[i].Leaf)
 		}
 	}
 	return st, leaves

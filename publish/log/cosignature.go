@@ -137,6 +137,9 @@ func (v *Cosignatory) Name() string { return v.name }
 // KeyHash is the key ID.
 func (v *Cosignatory) KeyHash() uint32 { return v.hash }
 
+// VerifierKey is how a policy names the witness.
+func (v *Cosignatory) VerifierKey() string { return vkey(v.name, typeCosignature, v.public) }
+
 // Verify checks a cosignature.
 func (v *Cosignatory) Verify(text, sig []byte) bool {
 	if len(sig) != cosignatureSize {

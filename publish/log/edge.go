@@ -101,6 +101,21 @@ func (e *Edge) Resume(bundle []byte) error {
 // Errors leave nothing behind: ErrNoBundle, or a leaf that is empty or longer
 // than MaxLeaf.
 func (e *Edge) Append(leaves ...[]byte) (*Edge, []Object, error) {
+	hashed := make([]Hashed, len(leaves))
+	for i, leaf := range leaves {
+		hashed[i] = Hashed{leaf, tlog.RecordHash(leaf)}
+	}
+	return e.AppendHashed(hashed...)
+}
+
+// Hashed is a leaf with its hash.
+type Hashed struct {
+	Leaf []byte
+	Hash tlog.Hash // tlog.RecordHash(Leaf)
+}
+
+// AppendHashed is Append for who hashed the leaves before.
+func (e *Edge) AppendHashed(leaves ...Hashed) (*Edge, []Object, error) {
 	if e.Bundle() != "" && e.bundle == nil {
 		return nil, nil, fmt.Errorf("appending to the log: %w", ErrNoBundle)
 	}
@@ -110,11 +125,14 @@ func (e *Edge) Append(leaves ...[]byte) (*Edge, []Object, error) {
 	}
 	var out []Object
 	for i, leaf := range leaves {
+		if i == 0 || next.bundle == nil {
+			next.bundle = slices.Grow(next.bundle, room(next.size, leaves[i:]))
+		}
 		var err error
-		if next.bundle, err = AppendEntry(next.bundle, leaf); err != nil {
+		if next.bundle, err = AppendEntry(next.bundle, leaf.Leaf); err != nil {
 			return nil, nil, fmt.Errorf("appending to the log: leaf %d of the batch: %w", i, err)
 		}
-		next.push(0, tlog.RecordHash(leaf), &out)
+		next.push(0, leaf.Hash, &out)
 		next.size++
 		if next.size%TileWidth == 0 {
 			out = append(out, Object{Tile{Level: entriesLevel, N: next.size/TileWidth - 1, Width: TileWidth}.Key(), next.bundle})
@@ -125,6 +143,15 @@ func (e *Edge) Append(leaves ...[]byte) (*Edge, []Object, error) {
 		out = next.partials(e.size, out)
 	}
 	return next, out, nil
+}
+
+// room is how many bytes those of the leaves take that come into the last bundle
+// of a tree of that size.
+func room(size int64, leaves []Hashed) (n int) {
+	for _, leaf := range leaves[:min(len(leaves), int(TileWidth-size%TileWidth))] {
+		n += 2 + len(leaf.Leaf)
+	}
+	return n
 }
 
 // Extend is the edge after leaves with these hashes (tlog.RecordHash): its Tree
