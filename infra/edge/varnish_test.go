@@ -80,20 +80,19 @@ func varnishtest(t *testing.T, dir, script string) {
 	}
 }
 
-// complaints are the lines that matter of a failed script's long log.
+// complaints are the lines of a failed script's long log that lead up to its end.
 func complaints(out string) string {
 	var kept []string
-	lines := strings.Split(out, "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "----") || strings.Contains(line, "Message from VCC") {
-			kept = append(kept, lines[max(0, i-25):min(len(lines), i+12)]...)
+	for line := range strings.SplitSeq(out, "\n") {
+		if strings.Contains(line, "vsl|") || strings.Contains(line, "CLI") || strings.Contains(line, " dT ") || strings.Contains(line, "macro def") {
+			continue
+		}
+		kept = append(kept, line)
+		if strings.HasPrefix(line, "---- ") {
 			break
 		}
 	}
-	if kept == nil {
-		kept = lines[max(0, len(lines)-40):]
-	}
-	return strings.Join(kept, "\n")
+	return strings.Join(kept[max(0, len(kept)-40):], "\n")
 }
 
 // TestVarnishAnswersAsTheTableSays plays the same table as the functions.
@@ -105,6 +104,7 @@ func TestVarnishAnswersAsTheTableSays(t *testing.T) {
 	}
 	for rules, cases := range byRules {
 		t.Run(rules, func(t *testing.T) {
+			t.Parallel()
 			var script strings.Builder
 			script.WriteString(tableHead)
 			for _, c := range cases {
@@ -127,7 +127,7 @@ server s0 -listen "${dir}/home" {
 	txresp -hdr "Connection: close" -hdr "Cache-Control: public, max-age=0"
 } -dispatch
 
-shell {ln -s ${dir}/home ${dir}/ingest && ln -s ${dir}/home ${dir}/replica && chmod 777 ${dir}/home}
+shell {ln -s ${dir}/home ${dir}/ingest && ln -s ${dir}/home ${dir}/replica}
 
 varnish v1 -proto PROXY -arg "-p vcl_path=${dir}" -vcl {
 	vcl 4.1;
@@ -198,4 +198,34 @@ func vtcString(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+// TestVarnishKeepsPagesUp plays the scripts of testdata/varnish; their first lines
+// are the claims.
+func TestVarnishKeepsPagesUp(t *testing.T) {
+	findVarnish(t, "varnishtest")
+	scripts, err := filepath.Glob("testdata/varnish/*.vtc")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".vtc"), func(t *testing.T) {
+			t.Parallel()
+			varnishtest(t, site(t, readRules(t, "none"), false), readText(t, file))
+		})
+	}
+}
+
+// TestVarnishTakesTheFilesAsTheyAre compiles what is shipped, with probes and the
+// empty rules.
+func TestVarnishTakesTheFilesAsTheyAre(t *testing.T) {
+	program := findVarnish(t, "varnishd")
+	here, err := filepath.Abs("varnish")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), program, "-C", "-n", t.TempDir(), "-p", "vcl_path="+here, "-f", filepath.Join(here, "edge.vcl")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("varnishd: %v\n%.2000s", err, out)
+	}
 }
