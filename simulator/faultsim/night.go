@@ -245,7 +245,7 @@ func (n *night) play() {
 	w := n.world
 	w.after(w.between(time.Second, 4*time.Second), func() { w.disaster(n.services()) })
 	if n.kinesis != nil {
-		n.repeat(300*time.Millisecond, 4*time.Second, n.kinesis.reshard)
+		n.repeat(time.Second, 5*time.Second, n.reshard)
 	}
 	n.repeat(time.Second, 8*time.Second, n.intrude)
 	w.run(faultTime, func() bool { return false })

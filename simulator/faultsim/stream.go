@@ -149,21 +149,39 @@ func (s *simStream) put(p schemas.Partition, record []byte) {
 	s.Put(p.String(), s.point(p), record)
 }
 
-// reshard splits or merges shards, as an operator does.
-func (s *simStream) reshard() {
+// reshard splits or merges shards, as an operator does. Often something comes
+// into one of the shards just before they are merged, so that it is read to
+// its end later than the other.
+func (n *night) reshard() {
+	w, s := n.world, n.kinesis
 	open := s.OpenShards()
-	i := s.world.random.IntN(len(open))
-	switch {
-	case len(open) > 1 && (len(open) > 3 || s.world.chance(2)):
+	i := w.random.IntN(len(open))
+	if len(open) > 1 && (len(open) > 3 || w.chance(2)) {
 		i = min(i, len(open)-2)
-		if err := s.Merge(open[i].ID, open[i+1].ID); err == nil {
-			s.world.count(faultMerge)
-			s.world.note("operator", "merges", open[i].ID+" and "+open[i+1].ID)
+		if full := open[i+w.random.IntN(2)]; w.chance(2) {
+			n.intrudeWhere(func(p schemas.Partition) bool { return full.Range.Holds(s.point(p)) })
 		}
-	default:
-		if err := s.Split(open[i].ID, kinesistest.Middle(open[i].Range)); err == nil {
-			s.world.count(faultSplit)
-			s.world.note("operator", "splits", open[i].ID)
+		if err := s.Merge(open[i].ID, open[i+1].ID); err == nil {
+			w.count(faultMerge)
+			w.note("operator", "merges", open[i].ID+" and "+open[i+1].ID)
+		}
+		return
+	}
+	if err := s.Split(open[i].ID, kinesistest.Middle(open[i].Range)); err == nil {
+		w.count(faultSplit)
+		w.note("operator", "splits", open[i].ID)
+	}
+}
+
+// intrudeWhere puts poison into a partition.
+func (n *night) intrudeWhere(into func(schemas.Partition) bool) {
+	for range 10 { // a shard may hold none
+		m := n.town.poison[n.world.random.IntN(len(n.town.poison))]
+		if into(m.partition) {
+			n.world.count(faultPoison)
+			n.world.note("stranger", "puts", m.name)
+			n.tape.put(m.partition, m.envelope)
+			return
 		}
 	}
 }
