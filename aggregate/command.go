@@ -38,6 +38,9 @@ type Command struct {
 // Run folds the stream into the ledger until ctx ends, then commits what is at
 // hand.
 func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, connect service.Connect) (err error) {
+	if err := service.CheckConfiguration(ctx, "aggregate", c.Options, log); err != nil {
+		return err
+	}
 	opened, err := service.Data{Dir: c.Data}.Open()
 	if err != nil {
 		return err

@@ -54,6 +54,9 @@ type Command struct {
 
 // Run serves until ctx ends, and then tells viewers when to come back.
 func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
+	if err := service.CheckConfiguration(ctx, "fanout", c.options(), log); err != nil {
+		return err
+	}
 	opened, err := c.open()
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeBus()) }()
 	kept, err := stores.Open(ctx, stores.Config{
-		Options: service.Options{Data: c.Data, Stores: c.Stores, Cloud: c.Cloud}, Bucket: c.Bucket, Opened: opened,
+		Options: c.options(), Bucket: c.Bucket, Opened: opened,
 		Registry: g.Status.Registry, Logger: log,
 	})
 	if err != nil {
@@ -113,6 +116,11 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 	g.Go(func() error { return server.Serve(ctx, files.Handler(), listeners...) })
 	log.InfoContext(ctx, "serving viewers", "addr", config.scheme()+"://"+at, "election", election, "stores", c.Stores, "engine", server.Engine())
 	return g.Wait()
+}
+
+// options are the flags that all services have.
+func (c *Command) options() service.Options {
+	return service.Options{Data: c.Data, Bus: c.Bus, Status: c.Status, Stores: c.Stores, Cloud: c.Cloud, Release: c.Release}
 }
 
 // engine is the one that was asked for, or none.

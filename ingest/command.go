@@ -39,6 +39,9 @@ type Command struct {
 
 // Run serves until ctx ends, then finishes what is in flight.
 func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, connect service.Connect) (err error) {
+	if err := service.CheckConfiguration(ctx, "ingest", c.Options, log); err != nil {
+		return err
+	}
 	data := service.Data{Dir: c.Data}
 	opened, err := data.Open()
 	if err != nil {

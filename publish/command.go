@@ -65,6 +65,9 @@ type Command struct {
 
 // Run publishes until ctx ends, and then once more, with everything in it.
 func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, connect Connect) (err error) {
+	if err := service.CheckConfiguration(ctx, "publish", c.Options, log); err != nil {
+		return err
+	}
 	opened, err := service.Data{Dir: c.Data}.Open()
 	if err != nil {
 		return err
