@@ -1,8 +1,6 @@
 package fanout
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"math"
 	"net"
@@ -19,12 +17,11 @@ type admission struct {
 	origins []string // lower case
 	hosts   []string // lower case
 	header  string
-	keys    [][sha256.Size]byte // of media
+	keys    *keyring // of media
 
 	mu        sync.Mutex // guards the rest
 	open      int
 	addresses map[network]int32 // connections of each
-	byKey     []int             // connections of each key
 	closed    bool
 	empty     chan struct{} // closed when closed and nothing is open
 }
@@ -42,23 +39,17 @@ const (
 // ticket is what a connection was let in with, and gives back.
 type ticket struct {
 	from network
-	key  int16 // of media, -1 without
+	key  *account // of media; nil without
 }
 
-func (t ticket) media() bool { return t.key >= 0 }
-
-func newAdmission(c *Config) *admission {
-	a := &admission{limits: c.Limits, header: c.AddressHeader, addresses: map[network]int32{}, empty: make(chan struct{})}
+func newAdmission(c *Config, keys *keyring) *admission {
+	a := &admission{limits: c.Limits, header: c.AddressHeader, keys: keys, addresses: map[network]int32{}, empty: make(chan struct{})}
 	for _, o := range c.Origins {
 		a.origins = append(a.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
 	}
 	for _, h := range c.Hosts {
 		a.hosts = append(a.hosts, strings.ToLower(h))
 	}
-	for _, k := range c.MediaKeys {
-		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
-	}
-	a.byKey = make([]int, len(a.keys))
 	return a
 }
 
@@ -70,6 +61,9 @@ type refusal struct {
 }
 
 func (r *refusal) answer(w http.ResponseWriter) {
+	if r.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	if r.status == http.StatusServiceUnavailable || r.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "10")
 	}
@@ -119,22 +113,21 @@ func (a *admission) originAllowed(origin, host string) bool {
 	return false
 }
 
-// key is which key of media the request brings, -1 for none. Each is compared
-// in the same time whatever it is.
-func (a *admission) key(r *http.Request) int16 {
+// key is the account of the media key that the request brings, nil without
+// one. A key that is not valid is refused: who brings one counts on every
+// version, and must not get less without a word.
+func (a *admission) key(r *http.Request) (*account, *refusal) {
 	key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		key = r.URL.Query().Get("key")
 	}
 	if key == "" {
-		return -1
+		return nil, nil
 	}
-	sum := sha256.Sum256([]byte(key))
-	found := -1
-	for i, k := range a.keys {
-		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k[:]), i, found)
+	if found := a.keys.find(key); found != nil {
+		return found, nil
 	}
-	return int16(found)
+	return nil, &refusal{"unknown key", http.StatusUnauthorized, "the media key is not valid"}
 }
 
 // enter counts a connection in. leave must follow if it succeeds.
@@ -148,15 +141,12 @@ func (a *admission) enter(t ticket) *refusal {
 		return &refusal{"full", http.StatusServiceUnavailable, "too many live connections; the pages still update"}
 	case t.from != thisMachine && int(a.addresses[t.from]) >= a.limits.AddressConnections:
 		return &refusal{"address", http.StatusTooManyRequests, "too many live connections from this address"}
-	case t.media() && a.byKey[t.key] >= a.limits.KeyConnections:
+	case t.key != nil && !t.key.enter():
 		return &refusal{"key", http.StatusTooManyRequests, "too many live connections with this key"}
 	}
 	a.open++
 	if t.from != thisMachine {
 		a.addresses[t.from]++
-	}
-	if t.media() {
-		a.byKey[t.key]++
 	}
 	return nil
 }
@@ -170,8 +160,8 @@ func (a *admission) leave(t ticket) {
 			delete(a.addresses, t.from)
 		}
 	}
-	if t.media() {
-		a.byKey[t.key]--
+	if t.key != nil {
+		t.key.leave()
 	}
 	if a.open == 0 {
 		a.addresses = map[network]int32{} // a map keeps what it once needed

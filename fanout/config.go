@@ -47,18 +47,23 @@ type Config struct {
 	// proxy before us states the client's address as the last one; empty: there
 	// is no proxy.
 	AddressHeader string
-	// MediaKeys open connections without the limits of documents, which may
-	// follow all at once. A key comes as "Authorization: Bearer" or as "key"
-	// in the query.
+	// MediaKeys are secrets that open connections of media: these get every
+	// version at once, and may follow all documents. A key comes as
+	// "Authorization: Bearer" or as "key" in the query.
 	MediaKeys []string
+	// ReadMediaKeys gives more of them, with limits of their own; it is asked
+	// again every MediaKeysEvery (default 2 s), and connections with a key that
+	// is gone are closed at once. nil: there are no more.
+	ReadMediaKeys  func() ([]MediaKey, error)
+	MediaKeysEvery time.Duration
 
 	// Bucket is looked at for what the bus lost, every BucketEvery (default
 	// 2 s); nil: the bus is all there is.
 	Bucket      Bucket
 	BucketEvery time.Duration
 
-	// MinInterval unites the deltas of a document for everybody for so long;
-	// 0 sends each at once.
+	// MinInterval unites the deltas of a document for the public for so long,
+	// such as DefaultMinInterval; 0 sends each at once. Media get each at once.
 	MinInterval time.Duration
 	// PingEvery is the interval of ping frames to each viewer. Default 20 s.
 	PingEvery time.Duration
@@ -90,9 +95,13 @@ type Limits struct {
 	IdleTimeout        time.Duration // without a sign of life, or without a document; default 60 s
 }
 
+// DefaultMinInterval is how often services tell the public of a document.
+const DefaultMinInterval = time.Second
+
 // Close codes of the live protocol, after the HTTP statuses that they resemble.
 const (
 	CloseBadFrame         websocket.StatusCode = 4400 // a client's frame is not of the protocol
+	CloseKeyRevoked       websocket.StatusCode = 4401 // the media key was taken back
 	CloseNotAllowed       websocket.StatusCode = 4403 // asked for all documents without a key
 	CloseTooSlow          websocket.StatusCode = 4408 // took frames too slowly
 	CloseIdle             websocket.StatusCode = 4410 // no sign of life, or nothing followed
@@ -131,6 +140,7 @@ func (c Config) withDefaults() Config {
 	defaulted(&l.IdleTimeout, 60*time.Second)
 	defaulted(&c.Engine, c.defaultEngine())
 	defaulted(&c.BucketEvery, 2*time.Second)
+	defaulted(&c.MediaKeysEvery, 2*time.Second)
 	defaulted(&c.PingEvery, 20*time.Second)
 	defaulted(&c.DrainSpread, 5*time.Second)
 	if c.Now == nil {

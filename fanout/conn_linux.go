@@ -122,7 +122,7 @@ func (l *loop) pump(c *conn, first []byte) {
 			l.write(c, out, shared)
 		}
 		if err != nil {
-			l.end(c, endBye)
+			l.end(c, endingOfSession(err))
 			return
 		}
 		if len(out) == 0 {

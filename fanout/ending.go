@@ -16,6 +16,7 @@ type ending struct {
 
 var (
 	endBye       = ending{websocket.StatusServiceRestart, "bye"}
+	endRevoked   = ending{CloseKeyRevoked, "key revoked"}
 	endSlow      = ending{CloseTooSlow, "too slow"}
 	endBroken    = ending{websocket.StatusAbnormalClosure, "broken"} // no way to tell the viewer
 	endIdle      = ending{CloseIdle, "idle"}
@@ -39,6 +40,14 @@ func endingOf(err error) ending {
 		return endNotMedia
 	}
 	return endBadFrame
+}
+
+// endingOfSession is how a connection ends whose session has.
+func endingOfSession(err error) ending {
+	if errors.Is(err, ErrRevoked) {
+		return endRevoked
+	}
+	return endBye
 }
 
 // endingOfBytes is how bytes that are not as they should be end a connection.

@@ -2,10 +2,13 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tallystream/schemas"
@@ -38,9 +41,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if n := len(first.Documents); n > s.limits.Documents && !t.media() {
+	if err := s.permitEvents(first, t.key); err != nil {
 		s.metrics.refused.WithLabelValues("query").Inc()
-		http.Error(w, fmt.Sprintf("query: %d documents, want at most %d", n, s.limits.Documents), http.StatusBadRequest)
+		http.Error(w, "query: "+err.Error(), statusOf(err))
 		return
 	}
 	resumeAt(first, r.Header.Get("Last-Event-ID"))
@@ -57,6 +60,23 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 		return endGone
 	})
+}
+
+// permitEvents says beforehand what a WebSocket is told by a close code: an
+// event stream has none, and would be opened again and again.
+func (s *Server) permitEvents(first *schemas.Subscribe, key *account) error {
+	most := s.limits.Documents
+	if key != nil {
+		most = key.documents()
+	}
+	return permit(key != nil, slices.Contains(first.Documents, schemas.AllDocuments), len(first.Documents), most)
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, ErrNotMedia) {
+		return http.StatusForbidden
+	}
+	return http.StatusBadRequest
 }
 
 // resumeAt goes on from the last event that a viewer of one document had.
@@ -83,6 +103,9 @@ type eventStream struct {
 	control *http.ResponseController
 	timeout time.Duration
 	ids     bool
+
+	mu   sync.Mutex // guards over
+	over bool       // the handler returns: the connection may be another request's
 }
 
 func (c *eventStream) begin(origin string) error {
@@ -126,10 +149,20 @@ func (c *eventStream) write(parts ...[]byte) error {
 }
 
 // end has nothing to say: an event stream knows no close codes. Returning
-// from the handler ends it.
-func (c *eventStream) end(ending) {}
+// from the handler ends it, and a write that is stuck must not keep it.
+func (c *eventStream) end(why ending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if why == endBroken && !c.over {
+		_ = c.control.SetWriteDeadline(time.Unix(1, 0)) // it fails if the connection is gone: all the better
+	}
+}
 
-func (c *eventStream) linger() {}
+func (c *eventStream) linger() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+}
 
 // appendEventID appends the id line of a delta. A snap has none: what it names
 // may not have been fetched when the connection breaks.

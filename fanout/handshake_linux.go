@@ -97,7 +97,11 @@ func (l *loop) upgrade(c *conn, request, early []byte) {
 	l.idles.push(l.now, c.fd, c.serial)
 	l.metrics.connections.WithLabelValues("websocket").Inc()
 	c.joined = true
-	if err := l.server.greet(&c.Session, o, c); err != nil {
+	var cut func()
+	if o.ticket.key != nil { // for the others it would be memory without a use
+		cut = func() { l.cutSoon(c) }
+	}
+	if err := l.server.greet(&c.Session, o, c, cut); err != nil {
 		l.write(c, a.bytes(), false)
 		l.end(c, endingOf(err))
 		return

@@ -1,7 +1,9 @@
 package fanout
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"tallystream/schemas"
@@ -14,7 +16,7 @@ import (
 // Locks are taken in this order: Hub.mu, topic.mu, Session.mu.
 type Hub struct {
 	maxDocuments int  // of an ordinary session
-	conflate     bool // deltas wait for Flush
+	conflate     bool // deltas wait for Flush, but not those for media
 	metrics      *Metrics
 
 	mu     sync.RWMutex // guards topics and media
@@ -40,15 +42,20 @@ type State struct {
 // topic is one document with those who follow it.
 type topic struct {
 	document schemas.DocumentID
+	conflate bool // the public has a view of its own
 
 	mu      sync.Mutex // guards the rest
 	trail   *Trail
-	viewers []*following
+	view    *Trail // that the public has; nil: nobody has asked for it yet
+	viewers [classes][]*following
 	dirty   bool // in Hub.dirty
 }
 
+// watched reports whether anybody follows the document. mu is held.
+func (t *topic) watched() bool { return len(t.viewers[public])+len(t.viewers[media]) > 0 }
+
 // NewHub makes a hub whose ordinary sessions may follow that many documents.
-// With conflate set, deltas are united until Flush.
+// With conflate set, deltas for the public are united until Flush.
 func NewHub(maxDocuments int, conflate bool, m *Metrics) *Hub {
 	return &Hub{
 		maxDocuments: maxDocuments, conflate: conflate, metrics: m,
@@ -72,9 +79,12 @@ func (h *Hub) Open(o SessionOptions) *Session {
 
 // open begins a session that lies where its engine wants it.
 func (h *Hub) open(s *Session, o SessionOptions) {
-	s.hub, s.waker, s.media, s.phase = h, o.Waker, o.Media, uint8(rand.IntN(pingPhases))
+	s.hub, s.waker, s.media, s.account, s.phase = h, o.Waker, o.Media || o.account != nil, o.account, uint8(rand.IntN(pingPhases))
 	h.sessions[s.phase].add(s)
 	s.Tell(h.greeting())
+	if s.account != nil && !s.account.join(s, o.cut) {
+		s.revoke()
+	}
 }
 
 // greeting is the hello for now, the same for everybody who comes.
@@ -88,7 +98,7 @@ func (h *Hub) greeting() *Frame {
 	return h.hello
 }
 
-// OnDelta takes a delta frame from the bus, copies it, and returns its head.
+// OnDelta takes a delta frame from the bus, keeps it, and returns its head.
 // Nothing but that is read unless somebody needs more.
 func (h *Hub) OnDelta(frame []byte) (head schemas.DeltaHeader, ok bool) {
 	head, _, err := schemas.ReadDeltaHeader(frame)
@@ -100,7 +110,7 @@ func (h *Hub) OnDelta(frame []byte) (head schemas.DeltaHeader, ok bool) {
 	t := h.topic(head.Document)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	outcome := t.trail.Add(&head, frame, len(t.viewers) > 0)
+	outcome := t.trail.Add(&head, frame, t.watched())
 	h.metrics.deltas.WithLabelValues(string(outcome)).Inc()
 	if outcome == Extended || outcome == Broken {
 		h.spread(t)
@@ -188,32 +198,31 @@ func (h *Hub) advance(to State) {
 
 // spread tells those who follow t, now or at the next Flush. t.mu is held.
 func (h *Hub) spread(t *topic) {
-	if len(t.viewers) == 0 {
+	t.tell(media, t.trail)
+	if !h.conflate {
+		t.tell(public, t.trail)
 		return
 	}
-	if h.conflate {
-		if !t.dirty {
-			t.dirty = true
-			h.stateMu.Lock()
-			h.dirty = append(h.dirty, t)
-			h.stateMu.Unlock()
-		}
-		return
+	if len(t.viewers[public]) > 0 && !t.dirty {
+		t.dirty = true
+		h.stateMu.Lock()
+		h.dirty = append(h.dirty, t)
+		h.stateMu.Unlock()
 	}
-	t.tell()
 }
 
-// tell marks news for those who follow t and are not up to date. t.mu is held.
-func (t *topic) tell() {
-	for _, f := range t.viewers {
-		if t.trail.Pending(f.position) {
+// tell marks news for those of a class who follow t and are not up to date.
+// t.mu is held.
+func (t *topic) tell(c class, trail *Trail) {
+	for _, f := range t.viewers[c] {
+		if trail.Pending(f.position) {
 			f.news()
 		}
 	}
 }
 
-// Flush tells viewers what came since the last one; only a hub that conflates
-// needs it.
+// Flush tells the public what came since the last one; only a hub that
+// conflates needs it.
 func (h *Hub) Flush() {
 	h.stateMu.Lock()
 	dirty := h.dirty
@@ -222,7 +231,10 @@ func (h *Hub) Flush() {
 	for _, t := range dirty {
 		t.mu.Lock()
 		t.dirty = false
-		t.tell()
+		if len(t.viewers[public]) > 0 {
+			t.view = t.trail.clone()
+			t.tell(public, t.view)
+		}
 		t.mu.Unlock()
 	}
 }
@@ -268,7 +280,7 @@ func (h *Hub) make(d schemas.DocumentID) *topic {
 	if t := h.topics[d]; t != nil {
 		return t
 	}
-	t := &topic{document: d, trail: NewTrail(d)}
+	t := &topic{document: d, conflate: h.conflate, trail: NewTrail(d)}
 	h.topics[d] = t
 	h.metrics.documents.Set(float64(len(h.topics)))
 	for s, position := range h.media {
@@ -287,8 +299,8 @@ func (h *Hub) followAll(s *Session, position func(schemas.DocumentID) Position) 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.media[s] = position
-	for d, t := range h.topics {
-		h.attach(s, d, t, position(d))
+	for _, d := range slices.Sorted(maps.Keys(h.topics)) { // in an order that tests can count on
+		h.attach(s, d, h.topics[d], position(d))
 	}
 }
 
@@ -304,13 +316,14 @@ func (h *Hub) attach(s *Session, d schemas.DocumentID, t *topic, p Position) {
 			f.position = p
 		}
 	} else {
-		f = &following{session: s, topic: t, position: p, slot: int32(len(t.viewers))}
+		viewers := &t.viewers[s.class()]
+		f = &following{session: s, topic: t, position: p, slot: int32(len(*viewers))}
 		s.followed.add(f)
 		s.mu.Unlock()
-		t.viewers = append(t.viewers, f)
+		*viewers = append(*viewers, f)
 		h.metrics.subscriptions.Inc()
 	}
-	if f != nil && t.trail.Pending(f.position) {
+	if f != nil && t.seen(s).Pending(f.position) {
 		f.news()
 	}
 }
@@ -344,17 +357,21 @@ func (h *Hub) detach(s *Session, d schemas.DocumentID) {
 	t := f.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := len(t.viewers) - 1
-	t.viewers[f.slot] = t.viewers[last]
-	t.viewers[f.slot].slot = f.slot
-	t.viewers[last] = nil
-	t.viewers = t.viewers[:last]
+	viewers := t.viewers[s.class()]
+	last := len(viewers) - 1
+	viewers[f.slot] = viewers[last]
+	viewers[f.slot].slot = f.slot
+	viewers[last] = nil
+	t.viewers[s.class()] = viewers[:last]
 	f.slot = -1
 	h.metrics.subscriptions.Dec()
 	if last == 0 {
-		t.viewers = nil // nobody is left: nothing is kept for them
+		t.viewers[s.class()] = nil // nobody is left: nothing is kept for them
 	}
-	if last == 0 && t.trail.Empty() {
+	if len(t.viewers[public]) == 0 {
+		t.view = nil
+	}
+	if !t.watched() && t.trail.Empty() {
 		delete(h.topics, d)
 		h.metrics.documents.Set(float64(len(h.topics)))
 	}
@@ -362,6 +379,9 @@ func (h *Hub) detach(s *Session, d schemas.DocumentID) {
 
 // leave ends a session.
 func (h *Hub) leave(s *Session) {
+	if s.account != nil {
+		s.account.part(s)
+	}
 	h.sessions[s.phase].remove(s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -400,6 +420,9 @@ func (h *Hub) HeldBytes() int {
 	for _, t := range h.topics {
 		t.mu.Lock()
 		n += t.trail.bytes
+		if t.view != nil {
+			n += t.view.beyond(t.trail)
+		}
 		t.mu.Unlock()
 	}
 	return n

@@ -50,10 +50,12 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) (*opening, bool) {
 }
 
 // greet begins the session of a connection that is open: what it follows, and
-// a good-bye at once if the server has begun to drain.
-func (s *Server) greet(session *Session, o *opening, w Waker) error {
+// a good-bye at once if the server has begun to drain. cut ends the connection
+// without a word, from any goroutine and at any time; it may be called after
+// the end.
+func (s *Server) greet(session *Session, o *opening, w Waker, cut func()) error {
 	session.awake = true // the engine asks for what there is at once: it need not be woken
-	s.hub.open(session, SessionOptions{Media: o.ticket.media(), Waker: w})
+	s.hub.open(session, SessionOptions{Waker: w, account: o.ticket.key, cut: cut})
 	s.lateComer(session)
 	return session.Subscribe(o.first)
 }

@@ -46,10 +46,11 @@ type loop struct {
 	mu       sync.Mutex // guards the rest
 	woken    []*conn
 	arriving []arrival
-	rung     bool // bell has been rung and not been heard
-	deaf     bool // takes no more connections
-	over     bool // ends: what is left is cut off
-	closed   bool // ended
+	cuts     []*conn // are to be cut off
+	rung     bool    // bell has been rung and not been heard
+	deaf     bool    // takes no more connections
+	over     bool    // ends: what is left is cut off
+	closed   bool    // ended
 }
 
 // arrival is a socket that was accepted for this loop.
@@ -124,6 +125,14 @@ func (l *loop) wake(c *conn) {
 	l.ring()
 }
 
+// cutSoon makes the loop cut a connection off, if it is still there.
+func (l *loop) cutSoon(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cuts = append(l.cuts, c)
+	l.ring()
+}
+
 // run is the loop's goroutine. It returns when it was told that it is over.
 func (l *loop) run() error {
 	defer func() {
@@ -187,8 +196,8 @@ func (l *loop) at(fd int) *conn {
 func (l *loop) hear() (over bool) {
 	l.mu.Lock()
 	l.rung = false
-	arriving := l.arriving
-	l.arriving = nil
+	arriving, cuts := l.arriving, l.cuts
+	l.arriving, l.cuts = nil, nil
 	if l.served == len(l.turn) {
 		l.turn, l.woken, l.served = l.woken, l.turn[:0], 0 // the two lists take turns, too
 	} else {
@@ -200,6 +209,9 @@ func (l *loop) hear() (over bool) {
 	l.mu.Unlock()
 	if deaf {
 		l.stopListening()
+	}
+	for _, c := range cuts {
+		l.cut(c, endRevoked)
 	}
 	for _, a := range arriving {
 		l.begin(a)

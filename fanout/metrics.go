@@ -20,6 +20,7 @@ type Metrics struct {
 	write         prometheus.Histogram
 	exhausted     *prometheus.CounterVec
 	handedOver    prometheus.Counter
+	keys          *keyMetrics
 }
 
 // NewMetrics registers the metrics.
@@ -68,5 +69,6 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.exhausted = counters("accept_exhausted_total", "Times that no connection could be taken, by what was done: refused or paused.", "outcome")
 	m.handedOver = counter("handed_over_total", "Connections that the epoll engine handed to the HTTP server: pages and events.")
 	r.MustRegister(m.connections)
+	m.keys = newKeyMetrics(r)
 	return m
 }

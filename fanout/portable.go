@@ -57,7 +57,7 @@ func (s *Server) converse(kind string, o *opening, c connection, read func(conte
 	woken, session := newBell(), &Session{}
 	defer session.Close()
 	var end ending
-	if err := s.greet(session, o, woken); err != nil {
+	if err := s.greet(session, o, woken, func() { c.end(endBroken) }); err != nil {
 		end = endingOf(err)
 		c.end(end)
 		c.linger()
@@ -99,7 +99,7 @@ func (s *Server) pump(ctx context.Context, session *Session, woken bell, c conne
 		frame, err := session.Next()
 		switch {
 		case err != nil:
-			return endBye
+			return endingOfSession(err)
 		case frame != nil:
 			if end, ok := s.deliver(frame, c); !ok {
 				return end

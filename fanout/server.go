@@ -18,6 +18,7 @@ type Server struct {
 	cfg       Config
 	limits    Limits
 	hub       *Hub
+	keys      *keyring // of media
 	admission *admission
 	metrics   *Metrics
 	log       *slog.Logger
@@ -38,10 +39,14 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MinInterval < 0 || cfg.PingEvery < time.Second {
 		return nil, fmt.Errorf("configuring the fanout: intervals %s and %s", cfg.MinInterval, cfg.PingEvery)
 	}
+	keys := &keyring{metrics: cfg.Metrics.keys, connections: cfg.Limits.KeyConnections}
 	s := &Server{
-		cfg: cfg, limits: cfg.Limits, admission: newAdmission(&cfg),
+		cfg: cfg, limits: cfg.Limits, keys: keys, admission: newAdmission(&cfg, keys),
 		metrics: cfg.Metrics, log: cfg.Logger, now: cfg.Now,
 		hub: NewHub(cfg.Limits.Documents, cfg.MinInterval > 0, cfg.Metrics),
+	}
+	if err := s.readMediaKeys(); err != nil {
+		return nil, fmt.Errorf("configuring the fanout: %w", err)
 	}
 	s.cut, s.cutAll = context.WithCancel(context.Background())
 	s.drain = sync.OnceFunc(s.sayGoodbye)
@@ -122,6 +127,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Bucket != nil {
 		looking.Go(func() { s.watchBucket(ctx) })
 	}
+	if s.cfg.ReadMediaKeys != nil {
+		looking.Go(func() { s.watchMediaKeys(ctx) })
+		looking.Go(func() { s.refillAccounts(ctx) }) // keys of the configuration have no limit of bytes
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,8 +177,10 @@ func (s *Server) sayGoodbye() {
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (t ticket, ok bool) {
 	why := s.admission.check(r)
 	if why == nil {
-		t = ticket{s.admission.address(r), s.admission.key(r)}
-		why = s.admission.enter(t)
+		t.from = s.admission.address(r)
+		if t.key, why = s.admission.key(r); why == nil {
+			why = s.admission.enter(t)
+		}
 	}
 	if why != nil {
 		s.metrics.refused.WithLabelValues(why.reason).Inc()

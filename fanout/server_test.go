@@ -258,7 +258,22 @@ func TestMediaWithAKeyFollowsEverything(t *testing.T) {
 		x := startTier(t, fanout.Config{MediaKeys: []string{"other", "secret"}}, "county/a", "county/b")
 		ws := x.dial(t, "?g=*&key=secret")
 		wantKinds(t, ws, schemas.FrameHello, schemas.FrameSnap, schemas.FrameSnap)
-		wantClose(t, x.dial(t, "?g=*&key=wrong"), fanout.CloseNotAllowed)
+		wantClose(t, x.dial(t, "?g=*"), fanout.CloseNotAllowed)
+		// Who brings a key counts on it.
+		for _, path := range []string{"/v1/live", "/v1/events"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, x.base+path+"?g=county/a&key=wrong", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s with a wrong key: %s", path, response.Status)
+			}
+		}
 	})
 }
 

@@ -14,6 +14,8 @@ var (
 	ErrNotMedia         = errors.New("all documents at once are for media with a key")
 	// ErrEnded is what Next returns after the last frame.
 	ErrEnded = errors.New("session ended")
+	// ErrRevoked is what it returns instead when the media key was taken back.
+	ErrRevoked = errors.New("media key revoked")
 )
 
 // Waker is told when there is something to do for a session.
@@ -42,10 +44,13 @@ type Session struct {
 	phase uint8 // of pings: which registry
 	media bool
 
-	awake  bool // the engine knows that there is something to do; guarded, as the rest, by mu
-	ending bool // notice is the last frame
-	ended  bool // nothing more comes out
-	left   bool // closed: nothing more is followed
+	awake   bool // the engine knows that there is something to do; guarded, as the rest, by mu
+	ending  bool // notice is the last frame
+	ended   bool // nothing more comes out
+	revoked bool // ends because its key is not valid any more
+	left    bool // closed: nothing more is followed
+
+	account *account // of its media key; nil: it has none
 
 	mu          sync.Mutex // guards the rest; taken after any topic's lock
 	followed    follows
@@ -66,9 +71,12 @@ type following struct {
 
 // SessionOptions say what a session may do.
 type SessionOptions struct {
-	// Media may follow all documents at once.
+	// Media gets every version at once, and may follow all documents.
 	Media bool
 	Waker Waker
+
+	account *account // that a media key opened it with
+	cut     func()   // ends the connection at once, from any goroutine; of sessions with an account
 }
 
 // Subscribe follows documents, from the versions that the viewer has. One that
@@ -78,10 +86,7 @@ func (s *Session) Subscribe(r *schemas.Subscribe) error {
 	for _, g := range r.Documents {
 		all = all || g == schemas.AllDocuments
 	}
-	if all && !s.media {
-		return ErrNotMedia
-	}
-	if err := s.makeRoom(r.Documents); err != nil {
+	if err := s.makeRoom(r.Documents, all); err != nil {
 		return err
 	}
 	position := func(g schemas.DocumentID) Position {
@@ -100,10 +105,14 @@ func (s *Session) Subscribe(r *schemas.Subscribe) error {
 }
 
 // makeRoom checks that the documents fit beside those that are followed.
-func (s *Session) makeRoom(documents []schemas.DocumentID) error {
+func (s *Session) makeRoom(documents []schemas.DocumentID, all bool) error {
+	most := s.hub.maxDocuments
+	if s.media {
+		most = s.account.documents()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.media {
+	if !all && most == 0 {
 		return nil
 	}
 	added := map[schemas.DocumentID]bool{}
@@ -112,8 +121,19 @@ func (s *Session) makeRoom(documents []schemas.DocumentID) error {
 			added[g] = true
 		}
 	}
-	if n := s.followed.len() + len(added); n > s.hub.maxDocuments {
-		return fmt.Errorf("%w: %d, want at most %d", ErrTooManyDocuments, n, s.hub.maxDocuments)
+	return permit(s.media, all, s.followed.len()+len(added), most)
+}
+
+// permit says why somebody may not follow n documents, or all; at most 0 is any
+// number.
+func permit(media, all bool, n, most int) error {
+	switch {
+	case all && !media:
+		return ErrNotMedia
+	case most > 0 && all:
+		return fmt.Errorf("%w: all of them, want at most %d", ErrTooManyDocuments, most)
+	case most > 0 && n > most:
+		return fmt.Errorf("%w: %d, want at most %d", ErrTooManyDocuments, n, most)
 	}
 	return nil
 }
@@ -144,7 +164,11 @@ func (s *Session) Next() (*Frame, error) {
 	for {
 		s.mu.Lock()
 		if s.ended {
+			revoked := s.revoked
 			s.mu.Unlock()
+			if revoked {
+				return nil, ErrRevoked
+			}
 			return nil, ErrEnded
 		}
 		if notice := s.notice; notice != nil {
@@ -158,12 +182,19 @@ func (s *Session) Next() (*Frame, error) {
 			s.mu.Unlock()
 			return nil, nil
 		}
+		if s.account != nil && !s.account.allows(s) {
+			s.mu.Unlock()
+			return nil, nil // awake as it is: the account wakes it
+		}
 		s.first, f.next, f.ready = f.next, nil, false
 		if s.first == nil {
 			s.last = nil
 		}
 		s.mu.Unlock()
 		if frame := f.take(); frame != nil {
+			if s.account != nil {
+				s.account.spend(len(frame.Text()))
+			}
 			return frame, nil
 		}
 	}
@@ -176,12 +207,13 @@ func (f *following) take() *Frame {
 	if f.slot < 0 {
 		return nil // unsubscribed meanwhile
 	}
-	frame, after, ok := f.topic.trail.Next(f.position)
+	trail := f.topic.seen(f.session)
+	frame, after, ok := trail.Next(f.position)
 	if !ok {
 		return nil
 	}
 	f.position = after
-	if f.topic.trail.Pending(after) {
+	if trail.Pending(after) {
 		f.news()
 	}
 	return frame
@@ -229,6 +261,22 @@ func (s *Session) tell(frame *Frame, last bool) {
 	s.notice, s.ending = frame, last
 	s.rouse()
 }
+
+// revoke ends the session because its key is not valid any more, whatever it
+// is doing.
+func (s *Session) revoke() {
+	s.mu.Lock()
+	s.revoked, s.first, s.last = true, nil, nil
+	s.mu.Unlock()
+	s.End(farewell(revokedReason, revokedWait, 1))
+	s.waker.Wake() // also one that waits for its account
+}
+
+// What a viewer is told whose key was taken back; it may come back without.
+const (
+	revokedReason = "key revoked"
+	revokedWait   = 60_000 // milliseconds
+)
 
 // Close leaves the hub. It may be called twice.
 func (s *Session) Close() { s.hub.leave(s) }
