@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -8,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 
+	"tallystream/publish/bucket"
+	"tallystream/publish/log"
 	"tallystream/schemas"
 )
 
@@ -235,4 +239,51 @@ func TestAUnitCostsAboutAKilobyteOfMemory(t *testing.T) {
 	if per := size / len(e.Units); per > 1500 {
 		t.Errorf("%d bytes a unit of %d contests", per, strings.Count(string(e.AppendBody(nil, 0, 1, counted(e, 0, 1), nil, nil)), `"contest"`))
 	}
+}
+
+// nowhere is a bucket that keeps nothing.
+type nowhere struct{ Bucket }
+
+func (nowhere) PutNew(context.Context, ...bucket.Object) error { return nil }
+
+// BenchmarkLog is what the log costs a submission of 30 contests, but for
+// storing it: its leaf, hashes, bundles and tiles. Stages of 1,000.
+func BenchmarkLog(b *testing.B) {
+	e := sized(b, 1, 10, 20)
+	var records [][]byte
+	var entries []schemas.Entry
+	for u := range e.Units {
+		record, entry := record(b, e, schemas.UnitIndex(u), 1)
+		records, entries = append(records, record), append(entries, entry)
+	}
+	s := &Sequencer{cfg: Config{Bucket: nowhere{}, Metrics: NewMetrics(prometheus.NewRegistry())}}
+	s.queue = newQueue(make([]uint64, e.Definition.Partitions))
+	sizes, edge := make([]uint64, e.Definition.Partitions), new(log.Edge)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(records[0])))
+	write := func() {
+		s.queue.cut(sizes)
+		st, leaves := s.queue.take()
+		d := &decision{stage: st, edge: edge, leaves: leaves}
+		d.stage.to = d.tree()
+		var err error
+		if edge, err = s.putTiles(b.Context(), d); err != nil || edge.Tree() != d.stage.to {
+			b.Fatal(err)
+		}
+	}
+	i := 0
+	for b.Loop() {
+		entry := entries[i%len(entries)]
+		sizes[entry.Partition]++
+		entry.Seq = sizes[entry.Partition]
+		leaf, err := leafOf(&entry, records[i%len(entries)])
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.queue.add(entry.Partition, leaf)
+		if i++; i%1000 == 0 {
+			write()
+		}
+	}
+	write()
 }

@@ -84,7 +84,7 @@ func Append(dst []byte, l Leaf) ([]byte, error) {
 		return dst, fmt.Errorf("writing %s leaf: %s has a line end in it", name(l.Kind()), w.broken)
 	}
 	dst = w.b
-	if _, err := Decode(dst[start:]); err != nil {
+	if _, err := decode(dst[start:]); err != nil {
 		return dst[:start], fmt.Errorf("writing leaf: %w", err)
 	}
 	return dst, nil
@@ -99,6 +99,18 @@ func write(dst []byte, l Leaf) *writer {
 // Decode reads a leaf. Byte slices of the leaf alias b. Errors name the line
 // and what was expected there; ErrKind says that the format is not known.
 func Decode(b []byte) (Leaf, error) {
+	l, err := decode(b)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(write(make([]byte, 0, len(b)), l).b, b) {
+		return nil, fmt.Errorf("reading %s leaf: is not spelled as it is written", name(l.Kind()))
+	}
+	return l, nil
+}
+
+// decode takes more than one spelling of some fields.
+func decode(b []byte) (Leaf, error) {
 	if len(b) > log.MaxLeaf {
 		return nil, fmt.Errorf("reading leaf: %d bytes, want at most %d", len(b), log.MaxLeaf)
 	}
@@ -116,9 +128,6 @@ func Decode(b []byte) (Leaf, error) {
 	}
 	if len(r.b) > 0 {
 		return nil, fmt.Errorf("reading %s leaf: %d bytes after its end", name(l.Kind()), len(r.b))
-	}
-	if !bytes.Equal(write(make([]byte, 0, len(b)), l).b, b) {
-		return nil, fmt.Errorf("reading %s leaf: is not spelled as it is written", name(l.Kind()))
 	}
 	return l, nil
 }
