@@ -154,6 +154,11 @@ sub vcl_backend_response {
         set beresp.grace = 0s;
         return (deliver);
     }
+    # Pages are published each five seconds at most, so a second is too often to ask: a crowd
+    # that looks at many contests would be one request in a hundred to the origin.
+    if (bereq.url ~ "\.html$" || bereq.url ~ "^/(config|roster|definition)\.json$" || bereq.url ~ "^/schemas/") {
+        set beresp.ttl = 5s;
+    }
     set beresp.grace = 24h;
     return (deliver);
 }
