@@ -1,0 +1,208 @@
+package verify
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"tallystream/schemas"
+	"tallystream/schemas/cdf"
+)
+
+// Names of tables and reports in a manifest (publish/README.md).
+const (
+	resultsName  = "results.csv"
+	tableFolder  = "csv/"
+	unitFolder   = "units/"
+	reportName   = "results.cdf.json.gz"
+	reportFolder = "cdf/"
+)
+
+func isFile(name string) bool {
+	return name == resultsName || name == reportName || strings.HasPrefix(name, tableFolder) ||
+		strings.HasPrefix(name, unitFolder) || strings.HasPrefix(name, reportFolder)
+}
+
+// errName: the manifest names a file of which no rule says what is in it.
+var errName = errors.New("no file of this election has that name")
+
+// file makes the bytes of a table or a report from the tally. published is what
+// stands under the name, for the facts that are in no other public file.
+func (t *tally) file(name string, snapshot *schemas.Snapshot, published []byte) ([]byte, error) {
+	county := func(folder, extension string) (schemas.CountyIndex, error) {
+		id, ok := strings.CutSuffix(strings.TrimPrefix(name, folder), extension)
+		c, known := t.election.County(schemas.CountyID(id))
+		if !ok || !known {
+			return 0, errName
+		}
+		return c, nil
+	}
+	switch {
+	case name == resultsName:
+		out := []byte(tableHead)
+		for c := range t.election.Counties {
+			out = t.appendTable(out, schemas.CountyIndex(c))
+		}
+		return out, nil
+	case name == reportName:
+		facts, x, err := t.facts(snapshot, published)
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		err = x.Summary(&b, facts, t.rows)
+		return b.Bytes(), err
+	case strings.HasPrefix(name, tableFolder):
+		c, err := county(tableFolder, ".csv")
+		if err != nil {
+			return nil, err
+		}
+		return t.appendTable([]byte(tableHead), c), nil
+	case strings.HasPrefix(name, unitFolder):
+		c, err := county(unitFolder, "")
+		if err != nil {
+			return nil, err
+		}
+		return t.unitLines(c), nil
+	}
+	c, err := county(reportFolder, ".json.gz")
+	if err != nil {
+		return nil, err
+	}
+	facts, x, err := t.facts(snapshot, published)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = x.County(&b, facts, c, func(u schemas.UnitIndex, _ []schemas.Count) ([]schemas.Count, error) {
+		if t.units[u].Revision == 0 {
+			return nil, nil
+		}
+		return t.counted(u), nil
+	})
+	return b.Bytes(), err
+}
+
+const tableHead = "county,unit,contest,selection,count_type,votes\n"
+
+// appendTable appends a county's rows: for each unit that reported, each contest
+// that it states, each selection and count type, zeros included.
+func (t *tally) appendTable(dst []byte, county schemas.CountyIndex) []byte {
+	e := t.election
+	types := e.Definition.CountTypes
+	place := &e.Counties[county]
+	for _, u := range place.Units {
+		if t.units[u].Revision == 0 {
+			continue
+		}
+		cells := t.counted(u)
+		for _, s := range e.Units[u].Style.Sections {
+			row := cells[s.Offset:][:s.Size(len(types))]
+			if row[0] == 0 {
+				continue
+			}
+			for i, n := range row[1:] {
+				dst = append(append(dst, place.ID...), ',')
+				dst = append(append(dst, e.Units[u].ID...), ',')
+				dst = append(append(dst, e.ContestID(s.Contest)...), ',')
+				dst = append(append(dst, t.selection(&s, i/len(types))...), ',')
+				dst = append(append(dst, types[i%len(types)]...), ',')
+				dst = append(strconv.AppendUint(dst, uint64(n), 10), '\n')
+			}
+		}
+	}
+	return dst
+}
+
+func (t *tally) selection(s *schemas.Section, k int) schemas.SelectionID {
+	switch {
+	case s.Contest == schemas.BallotsIndex:
+		return schemas.Ballots
+	case k < int(s.Selections):
+		return t.election.Definition.Contests[s.Contest].Selections[k].ID
+	case k == int(s.Selections):
+		return schemas.Undervotes
+	}
+	return schemas.Overvotes
+}
+
+// unitLines are a county's lines by unit.
+func (t *tally) unitLines(county schemas.CountyIndex) []byte {
+	e := t.election
+	var lines []line
+	for _, u := range e.Counties[county].Units {
+		if t.units[u].Revision == 0 {
+			continue
+		}
+		cells := t.counted(u)
+		row := make([]int64, len(cells))
+		for i, n := range cells {
+			row[i] = int64(n)
+		}
+		for i := range e.Units[u].Style.Sections {
+			s := &e.Units[u].Style.Sections[i]
+			if row[s.Offset] == 1 {
+				unit := schemas.CountyID(e.Units[u].ID)
+				lines = append(lines, line{e.ContestID(s.Contest), unit, e.AppendLine(nil, s, unit, 1, row)})
+			}
+		}
+	}
+	return joined(lines)
+}
+
+// facts are those of a report: all follow from the log, but for whether the
+// election is a test, which only the report itself says.
+func (t *tally) facts(s *schemas.Snapshot, published []byte) (*cdf.Facts, *cdf.Exporter, error) {
+	var head struct {
+		IsTest   bool
+		TestType string
+	}
+	if err := json.Unmarshal(published, &head); err != nil {
+		return nil, nil, fmt.Errorf("it is no JSON: %w", err)
+	}
+	at, err := time.Parse(schemas.SnapshotTimeLayout, s.Time)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.exporter == nil {
+		t.exporter = cdf.NewExporter(t.election)
+	}
+	holds := map[schemas.HoldCode]uint64{}
+	for code, n := range t.report.Held {
+		holds[code] = n
+	}
+	return &cdf.Facts{
+		Status: t.exporter.StatusOf(t.rows), Test: head.TestType, Time: at, Snapshot: s.Number, Log: s.Log, Holds: holds,
+	}, t.exporter, nil
+}
+
+func unpack(b []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.LimitReader(r, maxObject+1))
+	if err == nil && len(out) > maxObject {
+		err = fmt.Errorf("more than %d bytes when unpacked", maxObject)
+	}
+	return out, err
+}
+
+// byName orders manifest entries.
+func byName(a, b schemas.ManifestEntry) int { return cmp.Compare(a.Name, b.Name) }
+
+func sortedByName(entries []schemas.ManifestEntry) bool {
+	for i := 1; i < len(entries); i++ {
+		if byName(entries[i-1], entries[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
