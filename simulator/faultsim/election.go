@@ -192,7 +192,7 @@ func (t *town) places(s *schemas.Section) []place {
 // tell makes all that a unit may send.
 func (t *town) tell(u schemas.UnitIndex, keys *elections.Keys) error {
 	var story unitStory
-	make := func(name string, revision schemas.Revision, size int64, change func(map[place]int64, *meaning)) (*meaning, error) {
+	sealed := func(name string, revision schemas.Revision, size int64, change func(map[place]int64, *meaning)) (*meaning, error) {
 		m := &meaning{unit: t.election.Units[u].ID, revision: revision, counts: t.statement(u, size), name: fmt.Sprintf("%s#%d %s", t.election.Units[u].ID, revision, name)}
 		if change != nil {
 			change(m.counts, m)
@@ -200,7 +200,7 @@ func (t *town) tell(u schemas.UnitIndex, keys *elections.Keys) error {
 		return m, t.seal(u, m, keys)
 	}
 	for r := range schemas.Revision(revisions) {
-		m, err := make("ordinary", r+1, 20+20*int64(r), nil)
+		m, err := sealed("ordinary", r+1, 20+20*int64(r), nil)
 		if err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (t *town) tell(u schemas.UnitIndex, keys *elections.Keys) error {
 			}
 		}},
 	} {
-		m, err := make(odd.name, odd.revision, odd.size, odd.change)
+		m, err := sealed(odd.name, odd.revision, odd.size, odd.change)
 		if err != nil {
 			return err
 		}

@@ -177,7 +177,7 @@ func (n *night) stores(seed uint64) {
 		n.kinesis = newStream(w, n.town, n.meters, seed)
 		n.tape = n.kinesis
 	}
-	n.oracle = newOracle(n.town, n.tape.records)
+	n.oracle = newOracle(w, n.town, n.tape.records)
 	n.ledger = newLedger(w, n.town, n.oracle)
 	n.ledger.whole, n.ledger.end = n.kinesis == nil, n.tape.end
 	n.register = newRegister(w)

@@ -1,7 +1,6 @@
 package faultsim
 
 import (
-	"fmt"
 	"maps"
 
 	"tallystream/schemas"
@@ -12,6 +11,7 @@ import (
 // what they mean from who made them, keeps everything, and adds up from
 // nothing each time. No code of the fold is in it.
 type oracle struct {
+	world   *world
 	town    *town
 	records func(schemas.Partition) []placed // all that the stream holds, in order
 	books   []*oracleBook                    // by partition
@@ -35,8 +35,8 @@ type fact struct {
 	record string
 }
 
-func newOracle(t *town, records func(schemas.Partition) []placed) *oracle {
-	o := &oracle{town: t, records: records}
+func newOracle(w *world, t *town, records func(schemas.Partition) []placed) *oracle {
+	o := &oracle{world: w, town: t, records: records}
 	for range t.election.Definition.Partitions {
 		o.books = append(o.books, &oracleBook{
 			latest: map[schemas.UnitID]*meaning{}, sizes: []int{0}, totals: []map[schemas.CountyID]map[place]int64{{}},
@@ -64,7 +64,8 @@ func (o *oracle) size(p schemas.Partition, at schemas.Checkpoint) int {
 func (o *oracle) next(b *oracleBook, p schemas.Partition, r placed) {
 	says := o.town.known[r.record]
 	if says == nil {
-		panic(fmt.Sprintf("the stream holds a record that nobody made: %.100q", r.record))
+		o.world.violate("partition %d: the stream holds a record that nobody made: %.100q", p, r.record)
+		says = &meaning{digest: schemas.DigestOf([]byte(r.record)), hold: schemas.HoldPoison, partition: p}
 	}
 	if says.partition != p { // right in another partition: poison here
 		says = &meaning{digest: says.digest, hold: schemas.HoldPoison}
