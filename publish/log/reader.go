@@ -257,24 +257,32 @@ func (t *tileReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 }
 
 // object gets a tile. A partial one may be gone once the full one is there, of
-// which it is then the beginning.
+// which it is then the beginning. So it is of the one that is wider by one: the
+// tree that a snapshot commits to ends just before the snapshot's own leaf, and
+// is published with that leaf only.
 func (r *Reader) object(ctx context.Context, t Tile) ([]byte, error) {
 	b, err := r.tiles.Get(ctx, t.Key())
 	if err == nil || t.Width == TileWidth || ctx.Err() != nil {
 		return b, err
 	}
-	full := t
-	full.Width = TileWidth
-	b, fullErr := r.tiles.Get(ctx, full.Key())
-	if fullErr != nil {
-		return nil, err
+	for _, width := range []int{t.Width + 1, TileWidth} {
+		wider := t
+		wider.Width = width
+		if b, widerErr := r.tiles.Get(ctx, wider.Key()); widerErr == nil {
+			return beginning(b, t, wider.Key())
+		}
 	}
+	return nil, err
+}
+
+// beginning cuts the bytes of a wider tile down to t.
+func beginning(b []byte, t Tile, key string) ([]byte, error) {
 	if t.Level >= 0 {
 		return b[:min(len(b), t.Width*tlog.HashSize)], nil
 	}
 	leaves, err := ParseBundle(b)
 	if err != nil || len(leaves) < t.Width {
-		return nil, &TamperError{Key: full.Key(), Index: -1, Reason: "is no full bundle"}
+		return nil, &TamperError{Key: key, Index: -1, Reason: "is no bundle of so many entries"}
 	}
 	size := 0
 	for _, leaf := range leaves[:t.Width] {

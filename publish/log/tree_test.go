@@ -372,3 +372,28 @@ func TestExtendKnowsTheTreeThatAppendLeadsTo(t *testing.T) {
 		}
 	})
 }
+
+// TestATreeThatEndsBeforeTheLastLeafIsRead: the tree that a snapshot commits to
+// has no partial tiles of its own.
+func TestATreeThatEndsBeforeTheLastLeafIsRead(t *testing.T) {
+	s, edge := newStore(), &log.Edge{}
+	for _, batch := range []int{1, 254, 1, 1, 255, 256, 512, 3, 65536 - 1285, 2, 1} {
+		hashes := make([]tlog.Hash, 0, batch)
+		leaves := leavesOf(batch, fmt.Sprint(edge.Tree().N))
+		for _, leaf := range leaves {
+			hashes = append(hashes, tlog.RecordHash(leaf))
+		}
+		before := edge.Extend(hashes[:batch-1]...).Tree()
+		edge = grow(t, edge, s, leaves...)
+		r := log.NewReader(s, before)
+		if before.N == 0 {
+			continue
+		}
+		if _, err := r.Leaf(t.Context(), before.N-1); err != nil {
+			t.Errorf("a tree of %d leaves, published with %d: %v", before.N, edge.Tree().N, err)
+		}
+		if _, err := r.Inclusion(t.Context(), before.N/2); err != nil {
+			t.Errorf("a tree of %d leaves, published with %d: %v", before.N, edge.Tree().N, err)
+		}
+	}
+}
