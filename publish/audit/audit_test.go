@@ -1,14 +1,12 @@
 package audit_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"tallystream/aggregate/ledger"
 	"tallystream/publish/audit"
@@ -32,27 +30,56 @@ func TestANightOfTheSimulatorHasNoDifferences(t *testing.T) {
 	}
 }
 
-// TestAnAuditWaitsForTheSnapshotThatShowsAll: a snapshot says how many entries
-// it shows, not which, so both must show all.
-func TestAnAuditWaitsForTheSnapshotThatShowsAll(t *testing.T) {
-	cfg := aNight(t, "county").open(t)
-	old, err := cfg.Bucket.Get(t.Context(), schemas.SnapshotKey(1))
+// TestAnOlderSnapshotIsComparedAtItsOwnCut: the log says which entries it shows.
+func TestAnOlderSnapshotIsComparedAtItsOwnCut(t *testing.T) {
+	cfg := aNight(t, "state").open(t)
+	newest, err := audit.Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Unix(0, 0)
-	cfg.Now = func() time.Time { return now }
-	cfg.Sleep = func(_ context.Context, d time.Duration) error { now = now.Add(d); return nil }
-	whole := cfg.Bucket
-	cfg.Bucket, cfg.Wait = &slowPublisher{whole, old, 3}, time.Minute
-	r, err := audit.Run(t.Context(), cfg)
-	if err != nil || r.Found != 0 {
-		t.Fatalf("%+v, %v", r, err)
+	cfg.Final = false
+	whole, found := cfg.Bucket, false
+	for n := newest.Snapshot - 1; n > 0; n-- {
+		old, err := whole.Get(t.Context(), schemas.SnapshotKey(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Bucket = repainted{whole, func(key string, b []byte) ([]byte, error) {
+			if key == schemas.LatestKey {
+				return old, nil
+			}
+			return b, nil
+		}}
+		r, err := audit.Run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("snapshot %d: %d numbers, log %d", r.Snapshot, r.Compared, r.Log)
+		if r.Found != 0 || r.Entries != newest.Entries || r.Snapshot != n {
+			t.Errorf("%+v\n%s", r, told(r))
+		}
+		found = found || r.Log > 10 && r.Log < newest.Log
 	}
-	cfg.Bucket = &slowPublisher{whole, old, 1000}
-	_, err = audit.Run(t.Context(), cfg)
-	if quiet := (*audit.NotQuietError)(nil); !errors.As(err, &quiet) || quiet.Waited != time.Minute {
-		t.Errorf("it went on with %v", err)
+	if !found {
+		t.Error("no snapshot of the night shows a part of it")
+	}
+}
+
+// TestALogThatLeadsElsewhereIsADifference: an older snapshot's cut is only as
+// good as its log.
+func TestALogThatLeadsElsewhereIsADifference(t *testing.T) {
+	cfg := aNight(t, "county").open(t)
+	forge(&cfg, forged{heads: func(h []ledger.Head) { h[0].Size-- }}) // so that the log is read
+	whole := cfg.Bucket
+	cfg.Bucket = repainted{whole, func(key string, b []byte) ([]byte, error) {
+		if strings.HasPrefix(key, "tile/entries/") {
+			b[len(b)-1] ^= 1
+		}
+		return b, nil
+	}}
+	r, err := audit.Run(t.Context(), cfg)
+	if err != nil || !strings.Contains(told(r), "object|the log of snapshot") {
+		t.Errorf("%v, %+v", err, r)
 	}
 }
 

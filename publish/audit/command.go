@@ -20,19 +20,18 @@ import (
 // Command is `tallystream audit`.
 type Command struct {
 	service.Options
-	Bucket     string        `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
-	Key        string        `help:"Verifier key of snapshots, as config.json of the pages names it. Empty: that of the publisher's own key." placeholder:"VKEY"`
-	LedgerOnly bool          `help:"Audit the ledger alone, without what is published."`
-	Final      bool          `help:"The night is closed: every published table by unit must be as new as the newest snapshot."`
-	Wait       time.Duration `help:"How long the newest snapshot may take to show all that the ledger holds." default:"60s"`
-	JSON       bool          `name:"json" help:"Print the report as JSON."`
+	Bucket     string `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
+	Key        string `help:"Verifier key of snapshots, as config.json of the pages names it. Empty: that of the publisher's own key." placeholder:"VKEY"`
+	LedgerOnly bool   `help:"Audit the ledger alone, without what is published."`
+	Final      bool   `help:"The night is closed: every published table by unit must be as new as the newest snapshot."`
+	JSON       bool   `name:"json" help:"Print the report as JSON."`
 }
 
 // Help is the longer text of --help.
 func (Command) Help() string {
 	return `Counts every submission of the ledger again from its exact bytes, by a count of its own: signatures against the roster, the decision on each
-submission, and every sum. Then compares with the ledger's tallies, and with all documents and tables by unit of the newest snapshot. It writes nothing
-and may run while the services do, at a moment when the newest snapshot shows all that the ledger holds.
+submission, and every sum. Then compares with the ledger's tallies, and with all documents and tables by unit of the newest snapshot, at that snapshot's cut.
+It writes nothing and may run while the services do.
 
 Exit status: 0 if nothing differs, 1 if anything does, 2 for bad flags, or if something cannot be read.
 
@@ -87,7 +86,7 @@ func (c *Command) audit(ctx context.Context, log *slog.Logger, progress io.Write
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	cfg := Config{
-		Election: opened.Election, Keyring: opened.Keyring, Wait: c.Wait, Final: c.Final,
+		Election: opened.Election, Keyring: opened.Keyring, Final: c.Final,
 		Progress: (&meter{out: progress}).show,
 	}
 	if cfg.Ledger, err = s.Ledger(ctx); err != nil {

@@ -4,93 +4,124 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"tallystream/aggregate/ledger"
+	"tallystream/publish/log"
+	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
 )
 
-// cutEvery is how often the newest snapshot and the ledger are looked at until
-// they speak of the same entries.
-const cutEvery = time.Second
-
-// NotQuietError says that the newest snapshot does not show all entries of the
-// ledger, so that there is no cut at which both can be compared.
-type NotQuietError struct {
-	Snapshot schemas.SnapshotNumber
-	Log      schemas.LogSize
-	Ledger   uint64
-	Waited   time.Duration
-}
-
-func (e *NotQuietError) Error() string {
-	return fmt.Sprintf("after %s snapshot %d is the newest and shows %d entries, the ledger has %d: submissions still arrive, or the publisher is behind; "+
-		"audit at a quiet moment, wait longer with --wait, or audit the ledger alone with --ledger-only", e.Waited, e.Snapshot, e.Log, e.Ledger)
-}
-
-// atCut is a view of the ledger and the snapshot of the same entries; the
-// snapshot is nil where nothing published is compared.
-type atCut struct {
+// cut is a view of the ledger, and the newest snapshot with how many entries of
+// each partition it shows; the snapshot is nil where nothing published is
+// compared, and then it shows what the view does.
+type cut struct {
 	view     ledger.View
 	snapshot *schemas.Snapshot
+	shows    []uint64 // by partition
 }
 
-// findCut waits until the newest snapshot was made of exactly what the ledger
-// holds. A snapshot says how many entries it was made of, not how many of each
-// partition, so no earlier cut can be told.
-func (a *auditor) findCut(ctx context.Context) (*atCut, error) {
-	for begun := a.cfg.Now(); ; {
-		c, size, err := a.look(ctx)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case c.snapshot == nil || uint64(c.snapshot.Log) == size:
-			return c, nil
-		case uint64(c.snapshot.Log) > size: // the snapshot was read first
-			a.report.add(Difference{Kind: KindSnapshot, Where: where(c.snapshot),
-				What: fmt.Sprintf("it shows %d entries, the ledger has only %d; nothing published was compared", c.snapshot.Log, size)})
-			c.snapshot = nil
-			return c, nil
-		}
-		waited := a.cfg.Now().Sub(begun)
-		if err := c.view.Close(); err != nil {
-			return nil, err
-		}
-		if waited >= a.cfg.Wait {
-			return nil, &NotQuietError{c.snapshot.Number, c.snapshot.Log, size, waited.Round(time.Second)}
-		}
-		if err := a.cfg.Sleep(ctx, cutEvery); err != nil {
-			return nil, err
-		}
+// findCut reads the newest snapshot, then the ledger, which holds at least what
+// is published.
+func (a *auditor) findCut(ctx context.Context) (_ *cut, err error) {
+	c := new(cut)
+	if c.snapshot, err = a.newest(ctx); err != nil {
+		return nil, err
 	}
-}
-
-// look reads the newest snapshot, then the ledger's heads.
-func (a *auditor) look(ctx context.Context) (*atCut, uint64, error) {
-	c := new(atCut)
-	if a.cfg.Bucket != nil {
-		b, err := a.cfg.Bucket.Get(ctx, schemas.LatestKey)
-		if err != nil {
-			return nil, 0, fmt.Errorf("reading the newest snapshot: %w", err)
-		}
-		if c.snapshot, err = schemas.OpenSnapshot(b, a.cfg.Verifier); err != nil {
-			return nil, 0, err
-		}
-		if c.snapshot.Origin != a.forms.Origin {
-			return nil, 0, fmt.Errorf("the newest snapshot is of %q, not of %q", c.snapshot.Origin, a.forms.Origin)
-		}
-	}
-	var err error
 	if c.view, err = a.cfg.Ledger.View(ctx); err != nil {
-		return nil, 0, fmt.Errorf("opening a ledger view: %w", err)
+		return nil, fmt.Errorf("opening a ledger view: %w", err)
 	}
+	if err := a.place(ctx, c); err != nil {
+		return nil, errors.Join(err, c.view.Close())
+	}
+	return c, nil
+}
+
+func (a *auditor) newest(ctx context.Context) (*schemas.Snapshot, error) {
+	if a.cfg.Bucket == nil {
+		return nil, nil
+	}
+	b, err := a.cfg.Bucket.Get(ctx, schemas.LatestKey)
+	if err != nil {
+		return nil, fmt.Errorf("reading the newest snapshot: %w", err)
+	}
+	s, err := schemas.OpenSnapshot(b, a.cfg.Verifier)
+	if err == nil && s.Origin != a.forms.Origin {
+		err = fmt.Errorf("the newest snapshot is of %q, not of %q", s.Origin, a.forms.Origin)
+	}
+	return s, err
+}
+
+// place finds what the snapshot shows of each partition. A snapshot that shows
+// as many entries as there are shows all of them; of an older one the leaves
+// of its log say so.
+func (a *auditor) place(ctx context.Context, c *cut) error {
 	heads := c.view.Heads()
 	if len(heads) != a.forms.Partitions {
-		return nil, 0, errors.Join(fmt.Errorf("the ledger has %d heads, the election %d partitions", len(heads), a.forms.Partitions), c.view.Close())
+		return fmt.Errorf("the ledger has %d heads, the election %d partitions", len(heads), a.forms.Partitions)
 	}
 	a.report.heads(heads)
-	return c, sizeOf(heads), nil
+	for i := range heads {
+		c.shows = append(c.shows, heads[i].Size)
+	}
+	size := sizeOf(heads)
+	a.total = size
+	if c.snapshot == nil || c.snapshot.Entries() == size {
+		return nil
+	}
+	shown, err := a.readLog(ctx, c.snapshot)
+	switch {
+	case errors.Is(err, log.ErrTampered) || errors.Is(err, errLeaf):
+		a.report.add(Difference{Kind: KindObject, Where: "the log of " + where(c.snapshot), What: err.Error() + "; nothing published was compared"})
+		c.snapshot = nil
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading the log of snapshot %d: %w", c.snapshot.Number, err)
+	}
+	for p := range shown {
+		if shown[p] > heads[p].Size {
+			a.report.add(Difference{Kind: KindSnapshot, Where: where(c.snapshot), What: fmt.Sprintf(
+				"it shows %d entries of partition %d, the ledger has only %d; nothing published was compared", shown[p], p, heads[p].Size)})
+			c.snapshot = nil
+			return nil
+		}
+	}
+	c.shows = shown
+	return nil
+}
+
+// errLeaf: a leaf is not what the log of a ledger has there.
+var errLeaf = errors.New("the log is not that of a ledger")
+
+// readLog counts the entries of each partition in a snapshot's log, which must
+// be dense. Every leaf is held against the snapshot's root.
+func (a *auditor) readLog(ctx context.Context, s *schemas.Snapshot) ([]uint64, error) {
+	shown := make([]uint64, a.forms.Partitions)
+	r := log.NewReader(a.cfg.Bucket, tlog.Tree{N: int64(s.Log), Hash: tlog.Hash(s.Root)})
+	for e, err := range r.Entries(ctx, 0) {
+		if err != nil {
+			return nil, err
+		}
+		l, err := leaf.Decode(e.Leaf)
+		if err != nil {
+			return nil, fmt.Errorf("%w: leaf %d: %w", errLeaf, e.Index, err)
+		}
+		p, seq := schemas.Partition(0), uint64(0)
+		switch l := l.(type) {
+		case *leaf.Submission:
+			p, seq = l.Partition, l.Seq
+		case *leaf.Hold:
+			p, seq = l.Partition, l.Seq
+		default:
+			continue // of the election, not of an entry
+		}
+		if int(p) >= len(shown) || seq != shown[p]+1 {
+			return nil, fmt.Errorf("%w: leaf %d is entry %d of partition %d, which does not come next", errLeaf, e.Index, seq, p)
+		}
+		shown[p] = seq
+	}
+	return shown, nil
 }
 
 func where(s *schemas.Snapshot) string { return "snapshot " + s.Number.String() }

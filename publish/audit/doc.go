@@ -42,16 +42,12 @@ type Config struct {
 	Ledger   Ledger
 	Bucket   Bucket // nil: the ledger alone
 	Verifier note.Verifier
-	// Wait is how long the newest snapshot may take to show all that the ledger
-	// holds; see README.md.
-	Wait time.Duration
 	// Final says that the night is closed: every exported file must be as new
 	// as the newest snapshot.
 	Final bool
 	// Progress is told how far the count is, from one goroutine; nil: nobody.
 	Progress func(Progress)
-	Now      func() time.Time                                 // nil: time.Now
-	Sleep    func(ctx context.Context, d time.Duration) error // nil: for real
+	Now      func() time.Time // nil: time.Now
 }
 
 // Progress is how far the count of entries is.
@@ -78,21 +74,7 @@ func (c *Config) setDefaults() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Sleep == nil {
-		c.Sleep = sleep
-	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // auditor is one audit. One goroutine drives it.
@@ -127,11 +109,15 @@ func (a *auditor) run(ctx context.Context) error {
 		return err
 	}
 	defer c.view.Close() // it only reads
-	if err := a.countTo(ctx, c.view); err != nil {
+	if err := a.countTo(ctx, c.view, c.shows); err != nil {
 		return err
 	}
 	published, err := a.published(ctx, c.snapshot)
 	if err != nil {
+		return err
+	}
+	a.publishedBefore(c.view.Heads(), published)
+	if err := a.countTo(ctx, c.view, nil); err != nil {
 		return err
 	}
 	if err := a.tallies(ctx, c.view, published); err != nil {

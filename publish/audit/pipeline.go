@@ -64,11 +64,12 @@ func (c *chunk) take(r *reader) {
 	c.done <- struct{}{}
 }
 
-// countTo counts every entry of the view behind what was counted before.
-func (a *auditor) countTo(ctx context.Context, view ledger.View) error {
-	heads := view.Heads()
-	if a.total == 0 {
-		a.total = sizeOf(heads)
+// countTo counts every entry of the view behind what was counted before, up to
+// so many of each partition; nil is all.
+func (a *auditor) countTo(ctx context.Context, view ledger.View, upTo []uint64) error {
+	heads := slices.Clone(view.Heads())
+	for p := range upTo {
+		heads[p].Size = upTo[p]
 	}
 	cores := runtime.GOMAXPROCS(0)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -203,7 +204,7 @@ func (f *feeder) fatal(ctx context.Context, err error) error {
 func (f *feeder) alone(ctx context.Context, p int) error {
 	after := make([]uint64, len(f.heads))
 	for i := range after {
-		after[i] = f.heads[i].Size
+		after[i] = f.view.Heads()[i].Size
 	}
 	after[p] = f.at[p]
 	return f.view.Entries(ctx, after, func(x schemas.Entry, b []byte) error { return f.take(ctx, x, b) })
@@ -213,6 +214,9 @@ func (f *feeder) alone(ctx context.Context, p int) error {
 func (f *feeder) take(ctx context.Context, x schemas.Entry, record []byte) error {
 	if int(x.Partition) >= len(f.at) {
 		return fmt.Errorf("%w: entry of partition %d, which the election does not have", errStop, x.Partition)
+	}
+	if x.Seq > f.heads[x.Partition].Size {
+		return nil // of a later cut
 	}
 	if at := f.at[x.Partition]; x.Seq <= at {
 		return fmt.Errorf("%w: entry %d of partition %d comes after entry %d", errStop, x.Seq, x.Partition, at)

@@ -2,7 +2,6 @@ package audit_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -192,19 +191,4 @@ func holds(t *testing.T, lines string, want []string) {
 			t.Errorf("not named: %s\nsaid: %.2000s", want[i], lines)
 		}
 	}
-}
-
-// slowPublisher is a bucket whose newest snapshot is an old one for some time.
-type slowPublisher struct {
-	audit.Bucket
-	old  []byte
-	left int
-}
-
-func (s *slowPublisher) Get(ctx context.Context, key string) ([]byte, error) {
-	if key == schemas.LatestKey && s.left > 0 {
-		s.left--
-		return s.old, nil
-	}
-	return s.Bucket.Get(ctx, key)
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tallystream/aggregate/ledger"
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
 )
@@ -60,6 +61,18 @@ func (p *publication) tell(change func(*Report)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(p.report)
+}
+
+// publishedBefore compares the documents of counties whose partitions have
+// entries behind those that the snapshot shows, now that the count stands where
+// it does, and takes them out: what the ledger has of them is of a later cut.
+func (a *auditor) publishedBefore(heads []ledger.Head, published [][]int64) {
+	for c := range published {
+		if p := a.forms.counties[c].partition; heads[p].Size > a.count.at[p] {
+			a.compareCounty(c, nil, published[c])
+			published[c] = nil
+		}
+	}
 }
 
 // figures compares the numbers in the note itself.
@@ -175,7 +188,7 @@ func (p *publication) other(o *schemas.ManifestEntry, b []byte) error {
 	case !p.fresh(o, t.counties):
 		p.tell(func(r *Report) { r.Stale++ })
 		if p.cfg.Final {
-			p.differ(Difference{Kind: KindFile, Where: o.Name, What: fmt.Sprintf("it shows %d entries, and its counties changed after that", o.Version)})
+			p.differ(Difference{Kind: KindFile, Where: o.Name, What: fmt.Sprintf("it is as of log size %d, its counties are not", o.Version)})
 		}
 		return nil
 	}
@@ -188,8 +201,12 @@ func (p *publication) other(o *schemas.ManifestEntry, b []byte) error {
 	return nil
 }
 
-// fresh says that no document of the counties changed after the file was made.
+// fresh says that no document of the counties changed after the file was made,
+// and that the file is of the snapshot's cut: one may run ahead.
 func (p *publication) fresh(o *schemas.ManifestEntry, counties []int) bool {
+	if o.Version > p.snapshot.Log {
+		return false
+	}
 	for _, c := range counties {
 		d := p.objects[string(schemas.CountyDocument(p.forms.counties[c].id))]
 		if d != nil && d.Version > o.Version {

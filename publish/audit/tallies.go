@@ -35,7 +35,7 @@ func (a *auditor) tallies(ctx context.Context, view ledger.View, published [][]i
 			return fmt.Errorf("following the ledger: %w", err)
 		}
 		a.report.heads(view.Heads())
-		if err := a.countTo(ctx, view); err != nil {
+		if err := a.countTo(ctx, view, nil); err != nil {
 			return err
 		}
 		if moved, err = a.compareTallies(ctx, view, moved, make([][]int64, len(a.forms.counties))); err != nil {
