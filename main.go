@@ -23,6 +23,7 @@ import (
 	"tallystream/fanout/bus"
 	"tallystream/ingest"
 	"tallystream/publish"
+	"tallystream/publish/audit"
 	"tallystream/publish/log/witness"
 	"tallystream/publish/stores"
 	"tallystream/schemas"
@@ -30,6 +31,8 @@ import (
 	"tallystream/service"
 	"tallystream/service/cloud"
 	"tallystream/simulator"
+	"tallystream/simulator/capacity"
+	"tallystream/simulator/faultsim"
 	"tallystream/simulator/viewers"
 )
 
@@ -49,7 +52,11 @@ type commands struct {
 
 	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
 	Watch  fanout.WatchCommand  `cmd:"" help:"Follow contests live in the terminal." group:"people"`
-	Keys   ingest.KeysCommand   `cmd:"" help:"Make and show keys and rosters." group:"people"`
+	Keys   keysCommand          `cmd:"" help:"Make and show keys and rosters." group:"people"`
+	Audit  audit.Command        `cmd:"" help:"Count everything again from the ledger, and compare with what is stored and published." group:"people"`
+
+	SimulateFaults faultsim.Command `cmd:"" help:"Run whole nights in one thread with every fault, and check the promises after every step." group:"rehearse"`
+	Capacity       capacity.Command `cmd:"" help:"Say what a night needs on AWS, and what it costs." group:"rehearse"`
 
 	Setup   cloud.SetupCommand `cmd:"" help:"Create or check stream, tables, bucket and key on AWS." group:"services"`
 	Witness witness.Command    `cmd:"" help:"Cosign a log's checkpoints after checking that each continues the last." group:"people"`
@@ -97,6 +104,12 @@ func exitCode(err error) int {
 		return coded.ExitCode()
 	}
 	return 1
+}
+
+// keysCommand is `tallystream keys`.
+type keysCommand struct {
+	ingest.KeysCommand
+	Media fanout.MediaKeyCommand `cmd:"" help:"Make a key for a medium, and the line of the media keys file that knows it."`
 }
 
 // versionCommand is `tallystream version`.
