@@ -262,6 +262,42 @@ func TestAnAnnouncementThatWasLostBetweenOthersIsFoundInTheBucket(t *testing.T) 
 	}
 }
 
+// movedBack is a bucket in which a stale sequencer has moved latest back.
+type movedBack struct {
+	*press
+	latest []byte
+}
+
+func (m *movedBack) Get(ctx context.Context, key string) ([]byte, error) {
+	if key == schemas.LatestKey {
+		return m.latest, nil
+	}
+	return m.press.Get(ctx, key)
+}
+
+func TestAnOldLatestIsNotRestated(t *testing.T) {
+	const g schemas.DocumentID = "contest/c"
+	p := newPress(g)
+	hub := newHub(8)
+	p.change(g, "u1")
+	p.publish(true) // the bus lost it
+	old, err := p.Get(t.Context(), schemas.LatestKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.change(g, "u1")
+	hub.OnPublished(p.publish(false))
+	snapshot, _, err := fanout.NewRestater(hub, &movedBack{p, old}).Look(t.Context())
+	if err != nil || snapshot != nil {
+		t.Errorf("snapshot %v was restated over a later one: %v", snapshot, err)
+	}
+	w := newWatcher(hub, g)
+	w.connect(t)
+	for !w.take(t, p, 100) {
+	}
+	w.check(t, p)
+}
+
 func TestAViewerThatTakesNothingHoldsNothing(t *testing.T) {
 	const g schemas.DocumentID = "contest/c"
 	p := newPress(g)
