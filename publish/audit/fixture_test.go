@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 // aNight plays a night of that kind through every stage, once for all tests.
-func aNight(t *testing.T, kind string) night {
+func aNight(t testing.TB, kind string) night {
 	t.Helper()
 	played.Lock()
 	defer played.Unlock()
@@ -67,7 +67,7 @@ func aNight(t *testing.T, kind string) night {
 }
 
 // rehearse plays a night into n's directories.
-func rehearse(t *testing.T, n night, change func(*simulator.RehearseCommand)) {
+func rehearse(t testing.TB, n night, change func(*simulator.RehearseCommand)) {
 	t.Helper()
 	var c simulator.RehearseCommand
 	c.Generate, c.Seed, c.Revisions, c.Speed, c.Clients = "county", 7, 1, "max", 64
@@ -79,7 +79,7 @@ func rehearse(t *testing.T, n night, change func(*simulator.RehearseCommand)) {
 }
 
 // open opens the night's stores for reading, as the command does.
-func (n night) open(t *testing.T) audit.Config {
+func (n night) open(t testing.TB) audit.Config {
 	t.Helper()
 	opened, err := n.data.Open()
 	if err != nil {
