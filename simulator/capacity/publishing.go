@@ -9,6 +9,7 @@ const (
 	documentRate  = 4 << 20
 	pagesEvery    = 5.0
 	heartbeat     = 60.0
+	logObjects    = 6.0 // bundle, hash tiles and checkpoint
 	ofPublish     = "publish/README.md: a snapshot a second, stretched to 4 MB/s of documents; pages each 5 s; a heartbeat a minute"
 )
 
@@ -61,9 +62,9 @@ func (p *planner) bucket(a arrivals) publishing {
 	var s publishing
 	s.snapshots = p.say("snapshots", a.seconds*math.Max(busy/interval, 1/heartbeat), "", ofPublish, "%s s x max((1 - e^-(%s/s x %s s)) / %s s, 1/60 s)",
 		short(a.seconds), short(a.average), short(interval), short(interval))
-	each := documents + 3
+	each := documents + 3 + logObjects
 	pages := s.snapshots * math.Min(1, interval/pagesEvery) * documents
-	s.puts = p.say("puts", s.snapshots*each+pages, "", "snapshot: its documents, manifest, note, latest; and pages", "%s snapshots x (%s documents + 3) + %s pages",
+	s.puts = p.say("puts", s.snapshots*each+pages, "", "a snapshot: its documents, manifest, note, latest, 6 of the log (bundle, tiles, checkpoint); and pages", "%s snapshots x (%s documents + 9) + %s pages",
 		short(s.snapshots), short(documents), short(pages))
 	gb := p.say("published", s.snapshots*bytes/1e9, "GB", ofPublish, "%s snapshots x %s MB", short(s.snapshots), short(bytes/1e6))
 	p.dollars("puts of objects", s.puts, "s3-put")
