@@ -10,7 +10,6 @@ import (
 	"os"
 	"time"
 
-	"tallystream/fanout/bus"
 	"tallystream/publish/stores"
 	"tallystream/schemas"
 	"tallystream/service"
@@ -20,12 +19,13 @@ import (
 // Command is `tallystream fanout`: the live tier, the bus of this machine, and
 // the published files, at one address for the public.
 type Command struct {
-	Data      string `help:"Directory with definition.json; nothing else in it is read." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
-	Bucket    string `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
-	Listen    string `help:"Address for viewers." default:"127.0.0.1:8080"`
-	Bus       string `help:"NATS URL of a bus elsewhere; empty: this process is the bus." placeholder:"URL" env:"TALLYSTREAM_BUS"`
-	BusListen string `help:"Where the other services reach this process as their bus." default:"127.0.0.1:4250"`
-	Status    string `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
+	Data       string     `help:"Directory with definition.json; nothing else in it is read." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
+	Bucket     string     `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
+	Listen     string     `help:"Address for viewers." default:"127.0.0.1:8080"`
+	Bus        string     `help:"NATS URL of a bus elsewhere; empty: this process is the bus." placeholder:"URL" env:"TALLYSTREAM_BUS"`
+	BusListen  string     `help:"Where the other services reach this process as their bus." default:"127.0.0.1:4250"`
+	BusOptions BusOptions `embed:"" prefix:"bus-"`
+	Status     string     `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
 
 	Stores string        `help:"Where the bucket is: embedded (a directory) or aws." enum:"embedded,aws" default:"embedded" env:"TALLYSTREAM_STORES"`
 	Cloud  cloud.Options `embed:""`
@@ -35,14 +35,15 @@ type Command struct {
 	Origin        []string      `help:"Pages of these origins may connect too, such as https://results.example.org; * is all." placeholder:"URL"`
 	Host          []string      `help:"Answer for these host names only." placeholder:"NAME"`
 	AddressHeader string        `help:"Header in which a proxy before us states the client's address." placeholder:"NAME"`
-	MediaKey      []string      `help:"Keys of media, which may follow all documents at once." env:"TALLYSTREAM_MEDIA_KEYS" placeholder:"KEY"`
+	MediaKey      []string      `help:"Keys of media, who get every version and may follow all documents. A file of keys is better: see --media-keys." env:"TALLYSTREAM_MEDIA_KEYS" placeholder:"KEY"`
+	MediaKeys     string        `help:"File of media keys, a line each as \"tallystream keys media\" prints it. It is read again every two seconds; connections of a key that is gone are closed." type:"path" env:"TALLYSTREAM_MEDIA_KEYS_FILE" placeholder:"FILE"`
 	Engine        string        `help:"What moves frames: epoll (Linux) or portable; auto chooses." enum:"auto,epoll,portable" default:"auto"`
 	Listeners     int           `help:"Listening sockets at the address (SO_REUSEPORT)." default:"1"`
 	SharePort     bool          `help:"Let other processes listen at the same address (SO_REUSEPORT)."`
 	Compress      bool          `help:"Agree to permessage-deflate." default:"true" negatable:""`
 	TLSCert       string        `help:"Certificate chain (PEM): speak TLS here instead of in front, with the portable engine." type:"path" placeholder:"FILE"`
 	TLSKey        string        `help:"Its private key (PEM)." type:"path" placeholder:"FILE"`
-	MinInterval   time.Duration `help:"Unite a document's deltas for so long." default:"0s"`
+	MinInterval   time.Duration `help:"Unite a document's deltas for the public for so long; media get each at once." default:"1s"`
 	Limits        struct {
 		Connections        int `help:"Live connections in all." default:"20000"`
 		AddressConnections int `help:"Live connections from one address." default:"512"`
@@ -63,7 +64,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 	}
 	election := opened.Election.Definition.Election
 	g, ctx := service.NewGroup(ctx)
-	wire, closeBus, err := c.connect(election, bus.NewMetrics(g.Status.Registry), log)
+	wire, closeBus, err := c.connect(election, g.Status.Registry, log)
 	if err != nil {
 		return err
 	}
@@ -88,6 +89,9 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 			PageConnections: c.Limits.PageConnections, Documents: c.Limits.Documents,
 		},
 		Bucket: files, Metrics: NewMetrics(g.Status.Registry), Logger: log,
+	}
+	if c.MediaKeys != "" {
+		config.ReadMediaKeys = MediaKeysFile(c.MediaKeys)
 	}
 	if config.TLS, err = c.tls(); err != nil {
 		return err
@@ -171,22 +175,4 @@ func (c *Command) open() (*service.Opened, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &service.Opened{Election: e, Definition: b}, nil
-}
-
-// connect joins the bus, which is this process unless another is named.
-func (c *Command) connect(election schemas.ElectionID, m *bus.Metrics, log *slog.Logger) (*bus.Bus, func() error, error) {
-	o := bus.Options{URL: c.Bus, Election: election, Name: "fanout", Metrics: m, Logger: log}
-	end := func() error { return nil }
-	if c.Bus == "" {
-		s, err := bus.StartServer(bus.ServerOptions{Listen: c.BusListen})
-		if err != nil {
-			return nil, nil, err
-		}
-		o.Server, end = s, s.Close
-	}
-	b, err := bus.Connect(o)
-	if err != nil {
-		return nil, nil, errors.Join(err, end())
-	}
-	return b, func() error { return errors.Join(b.Close(), end()) }, nil
 }

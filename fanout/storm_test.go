@@ -1,0 +1,118 @@
+package fanout_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"tallystream/fanout"
+	"tallystream/schemas"
+)
+
+// countedBucket is the bucket as the node reads it. It is all that a node can
+// ask of anybody: there is no way from here to the publisher or the ingest.
+type countedBucket struct {
+	fanout.Bucket
+	reads atomic.Int64
+}
+
+func (b *countedBucket) Get(ctx context.Context, key string) ([]byte, error) {
+	b.reads.Add(1)
+	return b.Bucket.Get(ctx, key) //nolint:wrapcheck // a test's
+}
+
+// Everybody drops and comes back at once, at every kind of position: each gets
+// frames that were built once for all who are there, and no snapshot's bytes
+// pass through the node.
+func TestAReconnectStormBuildsAHandfulOfFramesAndReadsNothing(t *testing.T) {
+	const viewers = 20_000
+	p := newPress(contest)
+	hub := fanout.NewHub(64, true, newMetrics())
+	change := func(n int) {
+		for range n {
+			p.change(contest, fmt.Sprintf("u%d", p.log%40))
+			hub.OnDelta(p.delta(contest))
+		}
+	}
+	change(40)
+	hub.OnPublished(p.publish(true))
+	oldest := p.log
+	change(10)
+	hub.OnPublished(p.publish(false))
+	change(10)
+	hub.Flush()
+	random := rand.New(rand.NewPCG(1, 2))
+	frames, taken := map[*fanout.Frame]bool{}, 0
+	var sessions []*fanout.Session
+	for range viewers {
+		s := hub.Open(fanout.SessionOptions{Waker: nobody})
+		sessions = append(sessions, s)
+		sub := &schemas.Subscribe{Documents: []schemas.DocumentID{contest}}
+		if random.IntN(5) > 0 { // the others are new
+			sub.Epoch, sub.Versions = 1, map[schemas.DocumentID]schemas.Version{contest: oldest - 5 + schemas.Version(random.IntN(26))}
+		}
+		if err := s.Subscribe(sub); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			f, err := s.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f == nil {
+				break
+			}
+			frames[f] = true
+			taken++
+		}
+	}
+	for _, s := range sessions {
+		s.Close()
+	}
+	t.Logf("%d viewers took %d frames, of which %d are different", viewers, taken, len(frames))
+	// hello, snap, and a union from each of the versions they may be at.
+	if most := 2 + 26; len(frames) > most || taken < viewers {
+		t.Errorf("%d frames were built, want at most %d", len(frames), most)
+	}
+}
+
+func TestAReconnectStormReadsNothingFromTheBucketForItsViewers(t *testing.T) {
+	onEngines(t, func(t *testing.T, startTier starter) {
+		b := &countedBucket{Bucket: newPress()}
+		x := startTier(t, fanout.Config{Bucket: b, BucketEvery: time.Hour})
+		waitFor(t, func() bool { return b.reads.Load() > 0 }) // the look at the start
+		before := b.reads.Load()
+		var storm sync.WaitGroup
+		for range 20 {
+			storm.Go(func() {
+				for i := range 10 {
+					query := "?g=contest/c"
+					if i%2 == 1 {
+						query = fmt.Sprintf("?g=contest/c&e=1&v=%d", i)
+					}
+					ws, _, err := websocket.Dial(t.Context(), x.url(query), nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for range 2 { // hello, snap
+						if _, _, err := ws.Read(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+					ws.CloseNow() // as when the network goes
+				}
+			})
+		}
+		storm.Wait()
+		if n := b.reads.Load() - before; n != 0 {
+			t.Errorf("200 connections made the node read the bucket %d times", n)
+		}
+	})
+}
