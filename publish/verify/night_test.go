@@ -1,0 +1,389 @@
+package verify_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/note"
+
+	"tallystream/aggregate/ledger"
+	"tallystream/publish"
+	"tallystream/publish/bucket"
+	"tallystream/publish/log"
+	"tallystream/publish/verify"
+	"tallystream/schemas"
+)
+
+const origin = "results.example/test-2026"
+
+// signer makes the same key in every run.
+func signer(name string) (note.Signer, string) {
+	var seed [32]byte
+	copy(seed[:], schemas.DigestOf([]byte(name)).String())
+	private, verifier, err := note.GenerateKey(rand.NewChaCha8(seed), name)
+	if err != nil {
+		panic(err)
+	}
+	s, err := note.NewSigner(private)
+	if err != nil {
+		panic(err)
+	}
+	return s, verifier
+}
+
+func signerOf(name string) note.Signer { s, _ := signer(name); return s }
+
+func keyOf(name string) string { _, v := signer(name); return v }
+
+// definition has two states, contests of one county, of one state and of all,
+// and every form of residuals.
+func definition() *schemas.Definition {
+	d := &schemas.Definition{
+		Schema: schemas.DefinitionSchema, Election: "test-2026", Name: "Test", Date: "2026-11-03", Origin: origin,
+		CountTypes: []schemas.CountType{schemas.Early, schemas.ElectionDay}, Partitions: 2, Signatures: 1,
+		Rules:    schemas.Rules{Ballots: true, Registered: true},
+		States:   []schemas.State{{ID: "north", Name: "North"}, {ID: "south", Name: "South"}},
+		Counties: []schemas.County{{ID: "oak", Name: "Oak", State: "north"}, {ID: "ash", Name: "Ash", State: "north"}, {ID: "fir", Name: "Fir", State: "south"}},
+		Contests: []schemas.Contest{
+			{ID: "president", Name: "President", Kind: schemas.CandidateContest, VotesAllowed: 1, Residuals: schemas.ResidualsNone,
+				Selections: []schemas.Selection{{ID: "smith", Name: "Smith"}, {ID: "jones", Name: "Jones"}}},
+			{ID: "governor", Name: "Governor", Kind: schemas.CandidateContest, VotesAllowed: 1, Residuals: schemas.ResidualsTotal,
+				Selections: []schemas.Selection{{ID: "lee", Name: "Lee"}, {ID: "kim", Name: "Kim"}}},
+			{ID: "bond", Name: "Bond", Kind: schemas.BallotMeasureContest, VotesAllowed: 1, Residuals: schemas.ResidualsByType,
+				Selections: []schemas.Selection{{ID: "yes", Name: "Yes"}, {ID: "no", Name: "No"}}},
+		},
+		Styles: []schemas.Style{
+			{ID: "north", Contests: []schemas.ContestID{"governor", "president"}},
+			{ID: "bonded", Contests: []schemas.ContestID{"bond", "governor", "president"}},
+			{ID: "south", Contests: []schemas.ContestID{"president"}},
+		},
+	}
+	for i, style := range []schemas.StyleID{"bonded", "north", "south"} {
+		for k := range 4 {
+			c := d.Counties[i].ID
+			d.Units = append(d.Units, schemas.Unit{
+				ID: schemas.UnitID(fmt.Sprintf("%s.%d", c, k+1)), Name: fmt.Sprint(k + 1), County: c, Kind: schemas.PrecinctUnit, Style: style, Registered: 10_000,
+			})
+		}
+	}
+	return d
+}
+
+func roster() []byte {
+	r := schemas.Roster{Schema: schemas.RosterSchema, Election: "test-2026"}
+	for _, c := range []schemas.CountyID{"oak", "ash", "fir"} {
+		r.Keys = append(r.Keys, schemas.KeyEntry{Key: keyOf("official." + string(c)), Role: schemas.Official, County: c})
+	}
+	r.Keys = append(r.Keys,
+		schemas.KeyEntry{Key: keyOf("supervisor.1"), Role: schemas.Supervisor}, schemas.KeyEntry{Key: keyOf("supervisor.2"), Role: schemas.Supervisor})
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// objects is a bucket in memory, and the publisher's register.
+type objects struct {
+	mu     sync.Mutex
+	byKey  map[string][]byte
+	values map[string][]byte
+}
+
+func (o *objects) PutNew(_ context.Context, all ...bucket.Object) error {
+	return o.Replace(nil, all...)
+}
+
+func (o *objects) Replace(_ context.Context, all ...bucket.Object) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range all {
+		o.byKey[all[i].Key] = bytes.Clone(all[i].Body)
+	}
+	return nil
+}
+
+func (o *objects) Get(_ context.Context, key string) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if b, ok := o.byKey[key]; ok {
+		return b, nil
+	}
+	return nil, bucket.ErrNotFound
+}
+
+func (o *objects) Load(_ context.Context, name string) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.values[name], nil
+}
+
+func (o *objects) Swap(_ context.Context, name string, _, after []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.values[name] = bytes.Clone(after)
+	return nil
+}
+
+// site is what is published at one moment, as verify reads it.
+type site map[string][]byte
+
+func (s site) Get(_ context.Context, key string) ([]byte, error) {
+	if b, ok := s[key]; ok {
+		return b, nil
+	}
+	return nil, fmt.Errorf("getting %s: %w", key, log.ErrAbsent)
+}
+
+// books are the ledgers in memory. They take what the script says.
+type books struct {
+	e *schemas.Election
+
+	mu      sync.Mutex
+	entries [][]schemas.Entry
+	records map[schemas.Checkpoint][]byte
+	rows    [][]int64
+	counted map[schemas.UnitIndex][]schemas.Count
+}
+
+func (b *books) add(x schemas.Entry, record []byte, cells []schemas.Count) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	x.At = schemas.Checkpoint(len(b.records) + 1)
+	x.Seq = uint64(len(b.entries[x.Partition]) + 1)
+	b.records[x.At] = record
+	b.entries[x.Partition] = append(b.entries[x.Partition], x)
+	if x.Kind == schemas.EntryCounted {
+		u, _ := b.e.Unit(x.Unit)
+		b.e.Fold(b.rows[b.e.Units[u].County], u, b.counted[u], cells)
+		b.counted[u] = cells
+	}
+}
+
+func (b *books) View(context.Context) (ledger.View, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := &view{records: maps.Clone(b.records)}
+	for p := range b.entries {
+		v.entries = append(v.entries, slices.Clone(b.entries[p]))
+		v.heads = append(v.heads, ledger.Head{Partition: schemas.Partition(p), Size: uint64(len(b.entries[p]))})
+	}
+	for i := range b.rows {
+		v.tallies = append(v.tallies, ledger.Tally{Row: slices.Clone(b.rows[i]), Size: uint64(len(b.entries[b.e.Counties[i].Partition]))})
+	}
+	return v, nil
+}
+
+type view struct {
+	heads   []ledger.Head
+	entries [][]schemas.Entry
+	records map[schemas.Checkpoint][]byte
+	tallies []ledger.Tally
+}
+
+func (v *view) Heads() []ledger.Head { return v.heads }
+
+func (v *view) Entries(_ context.Context, after []uint64, fn func(schemas.Entry, []byte) error) error {
+	for p := range v.entries {
+		for _, x := range v.entries[p][after[p]:] {
+			if err := fn(x, v.records[x.At]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v *view) Tallies(_ context.Context, counties []schemas.CountyIndex) (out []ledger.Tally, err error) {
+	for _, c := range counties {
+		out = append(out, v.tallies[c])
+	}
+	return out, nil
+}
+
+func (v *view) Follow(context.Context, []schemas.Partition) error { return nil }
+
+func (v *view) Close() error { return nil }
+
+type silent struct{}
+
+func (silent) Delta(context.Context, schemas.DocumentID, []byte) error { return nil }
+func (silent) Published(context.Context, schemas.Published) error      { return nil }
+
+// night is a played election: what was published in the middle and at the end.
+type night struct {
+	election    *schemas.Election
+	definition  []byte
+	early, late site
+}
+
+// numbers are counts of a unit that rise with the revision and add up.
+func numbers(e *schemas.Election, u schemas.UnitIndex, revision int) []schemas.Count {
+	style := e.Units[u].Style
+	out := make([]schemas.Count, style.Cells)
+	n := schemas.Count(10*revision + int(u))
+	for i := range style.Sections {
+		s := &style.Sections[i]
+		out[s.Offset] = 1
+		for t := range 2 {
+			at := int(s.Offset) + 1 + t
+			switch {
+			case s.Contest == schemas.BallotsIndex:
+				out[at] = 4 * n
+			default:
+				out[at], out[at+2] = n, 2*n
+				if s.Residuals {
+					out[at+4] = n // undervotes; nobody overvotes
+				}
+			}
+		}
+	}
+	return out
+}
+
+// envelope signs a submission.
+func envelope(e *schemas.Election, unit schemas.UnitID, revision int, cells []schemas.Count, c *schemas.Correction, by ...string) []byte {
+	u, _ := e.Unit(unit)
+	body := e.AppendBody(nil, u, schemas.Revision(revision), cells, nil, c)
+	var signers []note.Signer
+	for _, name := range by {
+		signers = append(signers, signerOf(name))
+	}
+	record, err := schemas.AppendEnvelope(nil, origin, unit, schemas.Revision(revision), body, signers...)
+	if err != nil {
+		panic(err)
+	}
+	return record
+}
+
+// entry is the ledger's line of a record.
+func entry(e *schemas.Election, record []byte, kind schemas.EntryKind, hold schemas.HoldCode) schemas.Entry {
+	var v schemas.Envelope
+	if err := v.Parse(record); err != nil {
+		return schemas.Entry{Kind: kind, Hold: hold, Digest: schemas.DigestOf(record)}
+	}
+	u, _ := e.Unit(schemas.UnitID(v.Unit))
+	return schemas.Entry{
+		Partition: e.PartitionOf(u), Kind: kind, Hold: hold, Unit: schemas.UnitID(v.Unit), Revision: v.Revision, Digest: v.Digest,
+	}
+}
+
+// play plays the night once for all tests: 12 units, 24 revisions, and one of
+// everything that can become of a submission. Its log fills a bundle.
+func play(t testing.TB) *night {
+	t.Helper()
+	playing.Lock()
+	defer playing.Unlock()
+	if played == nil {
+		t, ok := t.(*testing.T)
+		if !ok {
+			return nil
+		}
+		synctest.Test(t, func(t *testing.T) { played = perform(t) })
+	}
+	return played
+}
+
+var (
+	playing sync.Mutex
+	played  *night
+)
+
+func perform(t *testing.T) *night {
+	b, err := json.Marshal(definition())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := schemas.OpenElection(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &objects{byKey: map[string][]byte{}, values: map[string][]byte{}}
+	ledgers := &books{e: e, entries: make([][]schemas.Entry, 2), records: map[schemas.Checkpoint][]byte{}, counted: map[schemas.UnitIndex][]schemas.Count{}}
+	for i := range e.Counties {
+		ledgers.rows = append(ledgers.rows, make([]int64, e.Counties[i].Cells))
+	}
+	s, err := publish.New(publish.Config{
+		Election: e, Definition: b, Roster: roster(), Ledger: ledgers, Register: store, Bucket: store, Announcer: silent{},
+		Signer: signerOf(origin), VerifierKey: keyOf(origin), ExportEvery: 3 * time.Second, UnitLines: true, UnitReports: true, Test: "rehearsal",
+		Metrics: publish.NewMetrics(prometheus.NewRegistry()), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	n := &night{election: e, definition: b}
+	submit := func(kind schemas.EntryKind, hold schemas.HoldCode, unit schemas.UnitID, revision int, cells []schemas.Count, c *schemas.Correction, by ...string) {
+		record := envelope(e, unit, revision, cells, c, by...)
+		ledgers.add(entry(e, record, kind, hold), record, cells)
+	}
+	for revision := 1; revision <= 24; revision++ {
+		for u := range e.Units {
+			unit := &e.Units[u]
+			cells := numbers(e, schemas.UnitIndex(u), revision)
+			submit(schemas.EntryCounted, "", unit.ID, revision*2, cells, nil, "official."+string(e.Counties[unit.County].ID))
+		}
+		time.Sleep(1100 * time.Millisecond)
+		if revision == 12 {
+			n.early = store.copy()
+		}
+	}
+	oak, _ := e.Unit("oak.1")
+	submit(schemas.EntrySuperseded, "", "oak.1", 3, numbers(e, oak, 1), nil, "official.oak")
+	submit(schemas.EntryHeld, schemas.HoldConflict, "oak.1", 48, numbers(e, oak, 25), nil, "official.oak")
+	submit(schemas.EntryHeld, schemas.HoldLowered, "oak.1", 50, numbers(e, oak, 20), nil, "official.oak")
+	broken := numbers(e, oak, 26)
+	broken[e.Units[oak].Style.Sections[1].Offset+1]++
+	submit(schemas.EntryHeld, schemas.HoldIdentity, "oak.1", 51, broken, nil, "official.oak")
+	submit(schemas.EntryHeld, schemas.HoldRegistered, "oak.1", 52, numbers(e, oak, 9000), nil, "official.oak")
+	submit(schemas.EntryCounted, "", "oak.1", 53, numbers(e, oak, 22), &schemas.Correction{Reason: schemas.CorrectEquipment, Text: "A scanner counted twice."}, "supervisor.1", "supervisor.2")
+	poison := []byte("no envelope at all")
+	ledgers.add(entry(e, poison, schemas.EntryHeld, schemas.HoldPoison), poison, nil)
+	time.Sleep(1100 * time.Millisecond)
+	if err := s.Finish(ctx); err != nil {
+		t.Fatal(err, <-done)
+	}
+	stop()
+	<-done
+	n.late = store.copy()
+	return n
+}
+
+func (o *objects) copy() site {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.byKey)
+}
+
+// check verifies a site with the publisher's key.
+func check(t testing.TB, o verify.Options) (*verify.Report, *verify.State) {
+	t.Helper()
+	if o.Key == "" && o.State == nil {
+		o.Key = keyOf(origin)
+	}
+	r, st, err := verify.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, st
+}
+
+func print(r *verify.Report) string {
+	var b bytes.Buffer
+	_ = r.Print(&b) // to memory
+	return b.String()
+}
