@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,23 +23,38 @@ import (
 	"tallystream/service"
 )
 
-// pointer answers as it is told, and counts.
-type pointer struct {
+// answer is what a pointer says.
+type answer struct {
 	text  string
 	err   error
 	hangs bool
+}
+
+// pointer answers as it is told, and counts.
+type pointer struct {
+	mu    sync.Mutex // guards all below
+	says  answer
 	reads int
 }
 
 func (*pointer) String() string { return "a pointer" }
 
+func (p *pointer) now(a answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.says = a
+}
+
 func (p *pointer) Read(ctx context.Context) ([]byte, error) {
+	p.mu.Lock()
 	p.reads++
-	if p.hangs {
+	a := p.says
+	p.mu.Unlock()
+	if a.hangs {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return []byte(p.text), p.err
+	return []byte(a.text), a.err
 }
 
 func looks(t *testing.T, r *prometheus.Registry, v service.Verdict) float64 {
@@ -64,23 +80,24 @@ func looks(t *testing.T, r *prometheus.Registry, v service.Verdict) float64 {
 func TestOnlyAnotherReleaseTakesAProcessOut(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		pointer pointer
+		says    answer
 		verdict service.Verdict
 		status  int
 		logged  string // level and text, or nothing
 	}{
-		{"the right release", pointer{text: "r2\n"}, service.RightRelease, 200, `level=INFO msg="this is the release that should run"`},
-		{"another release", pointer{text: "r3"}, service.WrongRelease, 503, `level=WARN msg="this is not the release that should run`},
-		{"no pointer", pointer{err: service.ErrNoPointer}, service.NoPointer, 200, `level=WARN msg="there is no release pointer`},
-		{"the store fails", pointer{err: errors.New("HTTP 500")}, service.PointerFailing, 200, `level=ERROR msg="release pointer cannot be read`},
-		{"the pointer is a page of a proxy", pointer{text: "<html>sign in</html>"}, service.PointerFailing, 200, `level=ERROR`},
-		{"the pointer is empty", pointer{text: "\n"}, service.PointerFailing, 200, `level=ERROR`},
-		{"the pointer is endless", pointer{text: strings.Repeat("r2", 100)}, service.PointerFailing, 200, `level=ERROR`},
+		{"the right release", answer{text: "r2\n"}, service.RightRelease, 200, `level=INFO msg="this is the release that should run"`},
+		{"another release", answer{text: "r3"}, service.WrongRelease, 503, `level=WARN msg="this is not the release that should run`},
+		{"no pointer", answer{err: service.ErrNoPointer}, service.NoPointer, 200, `level=WARN msg="there is no release pointer`},
+		{"the store fails", answer{err: errors.New("HTTP 500")}, service.PointerFailing, 200, `level=ERROR msg="release pointer cannot be read`},
+		{"the pointer is a page of a proxy", answer{text: "<html>sign in</html>"}, service.PointerFailing, 200, `level=ERROR`},
+		{"the pointer is empty", answer{text: "\n"}, service.PointerFailing, 200, `level=ERROR`},
+		{"the pointer is endless", answer{text: strings.Repeat("r2", 100)}, service.PointerFailing, 200, `level=ERROR`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log bytes.Buffer
+			p := &pointer{says: c.says}
 			s := service.NewStatus()
-			w := service.NewReleaseWatch("r2", &c.pointer, s.Registry, slog.New(slog.NewTextHandler(&log, nil)))
+			w := service.NewReleaseWatch("r2", p, s.Registry, slog.New(slog.NewTextHandler(&log, nil)))
 			s.Release(w.Check)
 			if v := w.Look(t.Context()); v != c.verdict {
 				t.Errorf("verdict %s, want %s", v, c.verdict)
@@ -103,8 +120,8 @@ func TestOnlyAnotherReleaseTakesAProcessOut(t *testing.T) {
 					t.Errorf("%s says %q", path, res.Body)
 				}
 			}
-			if c.pointer.reads != 1 {
-				t.Errorf("requests read the pointer: %d reads", c.pointer.reads)
+			if p.reads != 1 {
+				t.Errorf("requests read the pointer: %d reads", p.reads)
 			}
 		})
 	}
@@ -112,7 +129,7 @@ func TestOnlyAnotherReleaseTakesAProcessOut(t *testing.T) {
 
 func TestAProcessFollowsThePointerAndAFailingStoreEmptiesNoFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pointer{text: "r1"}
+		p := &pointer{says: answer{text: "r1"}}
 		registry := prometheus.NewRegistry()
 		w := service.NewReleaseWatch("r1", p, registry, slog.New(slog.DiscardHandler))
 		w.Look(t.Context())
@@ -120,20 +137,20 @@ func TestAProcessFollowsThePointerAndAFailingStoreEmptiesNoFleet(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- w.Run(ctx) }()
 		for _, step := range []struct {
-			now pointer
+			now answer
 			in  bool
 		}{
-			{pointer{text: "r2"}, false},                // the release moves on
-			{pointer{err: errors.New("down")}, true},    // nobody knows any more
-			{pointer{text: "r2"}, false},                //
-			{pointer{hangs: true}, true},                // a store that does not answer is cut off
-			{pointer{text: "r1"}, true},                 // and back
-			{pointer{err: service.ErrNoPointer}, true},  // the pointer is deleted
-			{pointer{text: " r2 \r\n"}, false},          // and written by an editor
-			{pointer{err: context.Canceled}, true},      //
-			{pointer{text: "r1\n", hangs: false}, true}, //
+			{answer{text: "r2"}, false},               // the release moves on
+			{answer{err: errors.New("down")}, true},   // nobody knows any more
+			{answer{text: "r2"}, false},               //
+			{answer{hangs: true}, true},               // a store that does not answer is cut off
+			{answer{text: "r1"}, true},                // and back
+			{answer{err: service.ErrNoPointer}, true}, // the pointer is deleted
+			{answer{text: " r2 \r\n"}, false},         // and written by an editor
+			{answer{err: context.Canceled}, true},     //
+			{answer{text: "r1\n"}, true},              //
 		} {
-			p.text, p.err, p.hangs = step.now.text, step.now.err, step.now.hangs
+			p.now(step.now)
 			time.Sleep(service.ReleaseEvery + 3*time.Second) // the longest read among them
 			synctest.Wait()
 			if err := w.Check(); (err == nil) != step.in {
@@ -152,7 +169,7 @@ func TestAProcessFollowsThePointerAndAFailingStoreEmptiesNoFleet(t *testing.T) {
 
 func TestAMissingPointerIsToldOnceAndAFailingOneEachTime(t *testing.T) {
 	var log bytes.Buffer
-	p := &pointer{err: service.ErrNoPointer}
+	p := &pointer{says: answer{err: service.ErrNoPointer}}
 	w := service.NewReleaseWatch("r1", p, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(&log, nil)))
 	for range 3 {
 		w.Look(t.Context())
@@ -160,7 +177,7 @@ func TestAMissingPointerIsToldOnceAndAFailingOneEachTime(t *testing.T) {
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings", n)
 	}
-	p.err = errors.New("down")
+	p.now(answer{err: errors.New("down")})
 	for range 3 {
 		w.Look(t.Context())
 	}
