@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -78,6 +80,7 @@ func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 	stop := follow(t, out, c)
 	c.meet(ctx)
 	snapshots := stop()
+	allowed(t, out)
 
 	home.mu.Lock()
 	defer home.mu.Unlock()
@@ -120,6 +123,34 @@ func livesFor(path string) time.Duration {
 		return time.Second
 	}
 	return 5 * time.Second
+}
+
+// allowed says that the functions let through everything that a night publishes, but
+// for stages, which are the publisher's own.
+func allowed(t *testing.T, out string) {
+	t.Helper()
+	s := newSandbox(t, Results)
+	err := filepath.WalkDir(out, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // what is replaced just now
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		key, err := filepath.Rel(out, path)
+		if err != nil || d.IsDir() || !bucket.ValidKey(filepath.ToSlash(key)) {
+			return err
+		}
+		key = filepath.ToSlash(key)
+		got, err := s.run(request{Method: http.MethodGet, Path: "/" + key})
+		if passes := got.URI == "/"+key; err != nil || passes == strings.HasPrefix(key, "stages/") {
+			t.Errorf("%s is in the bucket: %+v, %v", key, got, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("walking the bucket: %v", err)
+	}
 }
 
 // kinds sums up by the first part of the keys.

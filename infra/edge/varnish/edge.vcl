@@ -71,6 +71,8 @@ sub submission {
         set req.http.X-Edge-Allow = "GET, HEAD";
         return (synth(405, "Method Not Allowed"));
     }
+    # Whom this is from, whatever it says of that.
+    set req.http.X-Forwarded-For = client.ip;
     set req.backend_hint = ingest;
     return (pass);
 }
