@@ -227,6 +227,7 @@ type night struct {
 	election    *schemas.Election
 	definition  []byte
 	early, late site
+	leaves      [][]byte // of late's log; nobody changes them
 }
 
 // numbers are counts of a unit that rise with the revision and add up.
