@@ -19,15 +19,21 @@ import (
 type audience struct {
 	clients []*viewer.Client
 	follows []schemas.DocumentID
+	class   string // of the report
 	cancel  context.CancelFunc
 	group   errgroup.Group
 }
 
 // seat connects the viewers: the first follows the election document and
-// measures latency, the others are spread over contests and counties.
+// measures latency, the others are spread over contests and counties. They
+// are media if the target has a key for them, so that what is measured is every
+// delta and not the second that the public waits for the next.
 func (d *drive) seat(ctx context.Context, t target, p *performance) (*audience, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	a := &audience{cancel: cancel}
+	a := &audience{cancel: cancel, class: "public: deltas united for up to a second"}
+	if t.MediaKey() != "" {
+		a.class = "media: every delta"
+	}
 	// One pool of connections for snapshots: viewers of a rehearsal share a
 	// machine with everything else.
 	http := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
@@ -35,7 +41,7 @@ func (d *drive) seat(ctx context.Context, t target, p *performance) (*audience, 
 	for i := range d.flags.Viewers {
 		document := favourite(e, i)
 		c, err := viewer.New(viewer.Config{
-			Live: t.PublicURL(), Bucket: t.PublicURL(), Documents: []schemas.DocumentID{document}, HTTP: http,
+			Live: t.PublicURL(), Bucket: t.PublicURL(), Key: t.MediaKey(), Documents: []schemas.DocumentID{document}, HTTP: http,
 			OnChange: func(c viewer.Change) {
 				if c.Micros > 0 { // a delta, not a snapshot
 					p.tracker.seenLive(p.entriesIn(c.Log), time.Now())
@@ -80,7 +86,7 @@ func (a *audience) deltas() uint64 {
 }
 
 func (a *audience) report() ViewerReport {
-	r := ViewerReport{Count: len(a.clients)}
+	r := ViewerReport{Count: len(a.clients), Class: a.class}
 	for _, c := range a.clients {
 		s := c.Stats()
 		r.Deltas += s.Deltas

@@ -37,6 +37,7 @@ type Night struct {
 	busServer *bus.Server
 	bus       *bus.Bus
 	live      *fanout.Server
+	mediaKey  string // of this night's own viewers
 	ingest    *ingest.Server
 	status    *service.Status
 

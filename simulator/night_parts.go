@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,7 +48,11 @@ func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
 	if n.bus, err = bus.Connect(bus.Options{Server: n.busServer, Election: e.Definition.Election, Name: "night", Metrics: metrics, Logger: log}); err != nil {
 		return err
 	}
-	if n.live, err = fanout.New(fanout.Config{Bucket: n.bucket, Metrics: fanout.NewMetrics(registry), Logger: log}); err != nil {
+	n.mediaKey = rand.Text()
+	if n.live, err = fanout.New(fanout.Config{
+		Bucket: n.bucket, MediaKeys: []string{n.mediaKey}, MinInterval: fanout.DefaultMinInterval,
+		Metrics: fanout.NewMetrics(registry), Logger: log,
+	}); err != nil {
 		return err
 	}
 	if err := n.bus.Receive(n.live); err != nil {
@@ -143,6 +148,9 @@ func (n *Night) IngestAddr() string { return n.ingestAt.Addr().String() }
 
 // IngestURL is the same as a URL.
 func (n *Night) IngestURL() string { return "http://" + n.IngestAddr() }
+
+// MediaKey opens live connections that get every version.
+func (n *Night) MediaKey() string { return n.mediaKey }
 
 // PublicURL is where pages, snapshots and live deltas come from.
 func (n *Night) PublicURL() string { return "http://" + n.publicAt.Addr().String() }

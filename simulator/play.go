@@ -17,6 +17,7 @@ import (
 type target interface {
 	IngestAddr() string // host:port
 	PublicURL() string
+	MediaKey() string // for viewers that get every version; empty: they are the public, who hear once a second
 	Objects() objects // what is published
 	Receipts() note.Verifier
 	Snapshots() note.Verifier
@@ -315,7 +316,7 @@ func (r *Report) print(out io.Writer) {
 	}{{"receipt", r.Latency.Receipt}, {"viewer", r.Latency.Live}, {"snapshot", r.Latency.Snapshot}} {
 		fmt.Fprintf(out, "  %-10s %7.0f %7.0f %7.0f\n", l.name, l.q.P50, l.q.P99, l.q.Max)
 	}
-	fmt.Fprintf(out, "%s viewers: %s deltas, %s resyncs, %s hash mismatches\n", grouped(r.Viewers.Count), grouped(r.Viewers.Deltas), grouped(r.Viewers.Resyncs),
+	fmt.Fprintf(out, "%s viewers (%s): %s deltas, %s resyncs, %s hash mismatches\n", grouped(r.Viewers.Count), r.Viewers.Class, grouped(r.Viewers.Deltas), grouped(r.Viewers.Resyncs),
 		grouped(r.Viewers.HashMismatches))
 	if len(r.Stages) > 0 {
 		fmt.Fprintf(out, "CPU us a submission (and in Ed25519 verifications of %.0f us):", r.Calibration.Verify)

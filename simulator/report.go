@@ -86,6 +86,7 @@ type Quantiles struct {
 // ViewerReport sums over the rehearsal's viewers.
 type ViewerReport struct {
 	Count          int    `json:"count"`
+	Class          string `json:"class"` // what they measure: every delta, or what the public gets
 	Deltas         uint64 `json:"deltas"`
 	Resyncs        uint64 `json:"resyncs"`
 	HashMismatches uint64 `json:"hash_mismatches"`

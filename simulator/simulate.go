@@ -26,6 +26,7 @@ type SimulateCommand struct {
 	Prepare       bool   `help:"Only write the election, its rehearsal keys and the services' keys into the data directory, and end."`
 	Ingest        string `help:"Where submissions go." default:"http://127.0.0.1:8081"`
 	Public        string `help:"Where pages, snapshots and live deltas come from." default:"http://127.0.0.1:8080"`
+	MediaKey      string `help:"Key of media: with it viewers get every delta, and measure that. Without one they are the public, who hear once a second." env:"TALLYSTREAM_MEDIA_KEY" placeholder:"KEY"`
 }
 
 // Help is the longer text of --help.
@@ -58,6 +59,7 @@ func (c *SimulateCommand) Run(ctx context.Context, _ *slog.Logger) error {
 	if err != nil {
 		return usageError{err}
 	}
+	t.mediaKey = c.MediaKey
 	report, err := d.play(ctx, t)
 	if err != nil {
 		return interruption(ctx, err)
@@ -79,6 +81,7 @@ type remote struct {
 	ingest, public      *url.URL
 	receipts, snapshots note.Verifier
 	objects             httpObjects
+	mediaKey            string // of the viewers; empty: none
 }
 
 // newRemote checks addresses and keys. The night goes to this machine only:
@@ -117,6 +120,7 @@ func isLoopback(host string) bool {
 
 func (r *remote) IngestAddr() string       { return r.ingest.Host }
 func (r *remote) PublicURL() string        { return r.public.String() }
+func (r *remote) MediaKey() string         { return r.mediaKey }
 func (r *remote) Objects() objects         { return r.objects }
 func (r *remote) Receipts() note.Verifier  { return r.receipts }
 func (r *remote) Snapshots() note.Verifier { return r.snapshots }
