@@ -14,6 +14,7 @@ import (
 	"tallystream/fanout/bus"
 	"tallystream/ingest"
 	"tallystream/publish"
+	"tallystream/publish/receipts"
 	"tallystream/publish/stores"
 	"tallystream/service"
 )
@@ -41,10 +42,12 @@ type Night struct {
 	ingest    *ingest.Server
 	status    *service.Status
 
-	ingestAt  net.Listener // submissions
-	publicAt  net.Listener // pages, snapshots and the live tier: nothing shared with ingest
-	receipts  note.Verifier
-	snapshots note.Verifier
+	ingestAt   net.Listener // submissions
+	publicAt   net.Listener // pages, snapshots and the live tier: nothing shared with ingest
+	receipts   note.Verifier
+	receiptKey string // its verifier key
+	snapshots  note.Verifier
+	proofs     *receipts.Server // in exchange for receipts
 
 	stopIngest context.CancelFunc
 	stopRest   context.CancelFunc

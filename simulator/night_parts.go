@@ -19,6 +19,7 @@ import (
 	"tallystream/ingest"
 	"tallystream/ingest/stream"
 	"tallystream/publish"
+	"tallystream/publish/receipts"
 	"tallystream/schemas"
 )
 
@@ -66,6 +67,7 @@ func (n *Night) buildIngest(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	n.receiptKey = verifier
 	if n.receipts, err = note.NewVerifier(verifier); err != nil {
 		return fmt.Errorf("verifier key of ingest: %w", err)
 	}
@@ -85,10 +87,11 @@ func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) (err error)
 	if n.snapshots, err = note.NewVerifier(p.Verifier); err != nil {
 		return fmt.Errorf("verifier key of publish: %w", err)
 	}
+	n.proofs = receipts.NewServer(receipts.Config{Bucket: n.bucket, Key: n.snapshots, Logger: log})
 	n.sequencer, err = publish.New(publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
 		Ledger: p.Ledger, Register: p.Register, Bucket: p.Bucket, Announcer: n.bus,
-		Signer: p.Signer, VerifierKey: p.Verifier, Wake: wake, Test: "rehearsal",
+		Signer: p.Signer, VerifierKey: p.Verifier, ReceiptKey: n.receiptKey, Wake: wake, Test: "rehearsal",
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	})
 	return err
@@ -137,6 +140,7 @@ func (n *Night) start(ctx context.Context) {
 func (n *Night) publicMux() http.Handler {
 	mux := http.NewServeMux()
 	n.status.Register(mux)
+	n.proofs.Register(mux)
 	mux.Handle("/", n.bucket.Handler())
 	return mux
 }

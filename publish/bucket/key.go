@@ -110,8 +110,12 @@ var contentTypes = map[string]string{
 }
 
 // ContentTypeOf is the media type of the object at key, by its extension.
-// Without one it is plain text: notes have none.
+// Without one it is plain text: notes have none. Neither have tiles of the
+// public log, which are bytes (https://c2sp.org/tlog-tiles).
 func ContentTypeOf(key string) string {
+	if strings.HasPrefix(key, "tile/") {
+		return "application/octet-stream"
+	}
 	extension := path.Ext(key)
 	if extension == "" {
 		return "text/plain; charset=utf-8"
