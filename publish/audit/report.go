@@ -65,7 +65,7 @@ var kinds = []Kind{KindHead, KindEntry, KindRecord, KindSignature, KindDecision,
 type Report struct {
 	Election  schemas.ElectionID     `json:"election"`
 	Snapshot  schemas.SnapshotNumber `json:"snapshot,omitempty"` // that was compared
-	Log       schemas.LogSize        `json:"log,omitempty"`      // entries that it shows
+	Log       schemas.LogSize        `json:"log,omitempty"`      // size of its log
 	Entries   uint64                 `json:"entries"`            // counted again
 	Accepted  uint64                 `json:"accepted"`           // that count or did
 	Held      uint64                 `json:"held"`
@@ -136,7 +136,7 @@ func (r *Report) JSON(w io.Writer) error {
 func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "%d submissions counted again (%d accepted, %d held) in %.1f s, %.0f a second\n", r.Entries, r.Accepted, r.Held, r.Seconds, r.PerSecond)
 	if r.Snapshot > 0 {
-		fmt.Fprintf(w, "Snapshot %d, of the same %d entries: %d documents and %d tables by unit were read, %d other objects held against their hash\n",
+		fmt.Fprintf(w, "Snapshot %d, at log size %d: %d documents and %d tables by unit were read, %d other objects held against their hash\n",
 			r.Snapshot, r.Log, r.Documents, r.Files, r.HashOnly)
 	}
 	if r.Stale > 0 {
