@@ -57,10 +57,9 @@ type replica struct {
 	service string
 	args    []string
 
-	mu    sync.Mutex
-	cmd   *exec.Cmd // nil: between two lives. Guarded by mu
-	ready chan struct{}
-	log   tail
+	mu  sync.Mutex
+	cmd *exec.Cmd // nil: between two lives. Guarded by mu
+	log tail
 }
 
 // tail keeps the end of what a process says.

@@ -17,7 +17,6 @@ type world struct {
 	queue   agenda
 	entries uint64 // of the agenda, ever
 	current *task  // whose turn it is; nil: the world's own
-	live    []*task
 	trace   *trace
 	faulty  bool // faults may befall
 	faults  *faults
