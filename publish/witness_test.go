@@ -87,8 +87,9 @@ func TestWitnessesCosignAndNoneHoldsUpPublication(t *testing.T) {
 			n.hint()
 			time.Sleep(1100 * time.Millisecond)
 		}
-		if got := n.Latest(); got.Number != 6 {
-			t.Errorf("a dead witness slows snapshots down: %d in 7.5 seconds", got.Number)
+		time.Sleep(time.Second)
+		if got := n.Latest(); got.Number < 5 { // waiting for the dead one each time would allow two
+			t.Errorf("a dead witness slows snapshots down: %d in 8.5 seconds", got.Number)
 		}
 		checkpoint := store.must(log.CheckpointKey)
 		signed, err := log.ParseNote(checkpoint)
