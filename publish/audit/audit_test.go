@@ -17,6 +17,9 @@ import (
 // TestANightOfTheSimulatorHasNoDifferences audits a whole night with
 // corrections, holds and late revisions in it, through all stores.
 func TestANightOfTheSimulatorHasNoDifferences(t *testing.T) {
+	if underRace {
+		t.Skip("skipped: a state's night takes minutes with the race detector; the county's nights are played")
+	}
 	r, err := audit.Run(t.Context(), aNight(t, "state").open(t))
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +35,9 @@ func TestANightOfTheSimulatorHasNoDifferences(t *testing.T) {
 
 // TestAnOlderSnapshotIsComparedAtItsOwnCut: the log says which entries it shows.
 func TestAnOlderSnapshotIsComparedAtItsOwnCut(t *testing.T) {
+	if underRace {
+		t.Skip("skipped: a state's night takes minutes with the race detector; the county's nights are played")
+	}
 	cfg := aNight(t, "state").open(t)
 	newest, err := audit.Run(t.Context(), cfg)
 	if err != nil {
