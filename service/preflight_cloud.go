@@ -103,9 +103,13 @@ func (p *Preflight) region(ctx context.Context, o cloud.Options) {
 	if o.Endpoint != "" || p.World.Getenv("AWS_ENDPOINT_URL") != "" {
 		return // an emulator may call it what it likes
 	}
+	_, err := p.World.Lookup(ctx, "kinesis."+region+".amazonaws.com")
 	var missing *net.DNSError
-	if _, err := p.World.Lookup(ctx, "kinesis."+region+".amazonaws.com"); errors.As(err, &missing) && missing.IsNotFound {
+	switch {
+	case errors.As(err, &missing) && missing.IsNotFound:
 		p.Wrong(setting, advice, "AWS has no region %q", region)
+	case err != nil:
+		p.Wrong(setting, advice, "%q is no region that this program knows, and its address cannot be looked up", region)
 	}
 }
 

@@ -89,6 +89,7 @@ type flight struct {
 	env     map[string]string
 	now     time.Duration // by how much the clock is ahead
 	keys    bool          // AWS keys are given
+	lookup  error         // of each host; nil: it has an address
 	log     bytes.Buffer
 }
 
@@ -103,7 +104,7 @@ func newFlight(t *testing.T, name, stores string) *flight {
 	t.Setenv("AWS_CONFIG_FILE", nothing)
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", nothing)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	f := &flight{aws: &fakeAWS{t: t, refuse: map[string]string{}, date: time.Now()}, name: name, env: map[string]string{}, keys: true}
+	f := &flight{aws: &fakeAWS{t: t, refuse: map[string]string{}, date: time.Now()}, name: name, env: map[string]string{}, keys: true, lookup: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	server := httptest.NewServer(f.aws)
 	t.Cleanup(server.Close)
 	f.options = service.Options{
@@ -123,10 +124,8 @@ func (f *flight) run(t *testing.T) []service.Misconfiguration {
 		World: service.World{
 			Getenv: func(name string) string { return f.env[name] },
 			Now:    func() time.Time { return time.Now().Add(f.now) },
-			Lookup: func(_ context.Context, host string) ([]string, error) {
-				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-			},
-			Cloud: options,
+			Lookup: func(_ context.Context, host string) ([]string, error) { return []string{"192.0.2.1"}, f.lookup },
+			Cloud:  options,
 		},
 		Log: slog.New(slog.NewTextHandler(&f.log, nil)),
 	}
@@ -226,6 +225,10 @@ func TestEachFaultIsNamedWithWhatToDo(t *testing.T) {
 			t.Setenv("AWS_ENDPOINT_URL", f.options.Cloud.Endpoint) // so that no call leaves this machine
 			f.options.Cloud.Region, f.options.Cloud.Endpoint = "us-esat-1", ""
 		}, "--aws-region", `AWS has no region "us-esat-1"`, "did you mean us-east-1?"},
+		{"an unknown region without a resolver", "ingest", "aws", func(t *testing.T, f *flight) {
+			t.Setenv("AWS_ENDPOINT_URL", f.options.Cloud.Endpoint)
+			f.options.Cloud.Region, f.options.Cloud.Endpoint, f.lookup = "eu-centrall-1", "", errors.New("no resolver")
+		}, "--aws-region", "cannot be looked up", "did you mean eu-central-1?"},
 		{"a zone as region", "ingest", "aws", func(_ *testing.T, f *flight) { f.options.Cloud.Region = "us-east-1a" },
 			"--aws-region", "not the name of a region", "did you mean us-east-1?"},
 		{"a region in the environment", "ingest", "aws", func(_ *testing.T, f *flight) { f.options.Cloud.Region, f.env["AWS_REGION"] = "", "Frankfurt" },
@@ -328,6 +331,15 @@ func TestAClockThatIsRightOrNotMeasuredIsNoFault(t *testing.T) {
 		if found := f.run(t); len(found) > 0 {
 			t.Errorf("%v: %v", off, found)
 		}
+	}
+}
+
+func TestARegionThatIsNewToThisProgramIsNoFault(t *testing.T) {
+	f := newFlight(t, "ingest", service.AWS)
+	t.Setenv("AWS_ENDPOINT_URL", f.options.Cloud.Endpoint)
+	f.options.Cloud.Region, f.options.Cloud.Endpoint, f.lookup = "us-east-7", "", nil
+	if found := f.run(t); len(found) > 0 {
+		t.Error(found)
 	}
 }
 
