@@ -49,7 +49,7 @@ func TestAPlanIsWhatAPersonComputes(t *testing.T) {
 		"puts":                              540_000 * 0.014e-6,
 		"write units of a submission alone": 12,   // head 2, 1,824 B: 4, unit 2, 2,040 B: 4
 		"warm throughput to ask for":        7000, // 400 x 10.8 x 1.5 = 6,470, in thousands
-		"fanout nodes":                      43,   // 10,000,000 deliveries/s x 10 us / 2.4 cores = 41.7, and one
+		"fanout nodes":                      14,   // 1,000,000 viewers / 80,000 a node = 12.5, up, and one
 		"NATS nodes":                        3,
 		"ingest tasks":                      2, // 400 x 500 us = 0.2 cores
 	} {

@@ -1,6 +1,10 @@
 package capacity
 
-import "math"
+import (
+	"math"
+
+	"tallystream/fanout"
+)
 
 // Of publish, by its README and code.
 const (
@@ -19,7 +23,7 @@ const (
 	cpuOfDelivery  = 10e-6    // seconds: 10 s a million
 	deltaBytes     = 576.0
 	residentBytes  = 2.6 * 1024
-	ticks          = 10.0 // a second: a delta each 100 ms
+	ticks          = 10.0 // a second: a delta on the bus each 100 ms
 	nodeCores      = 4.0
 	cpuUsed        = 0.6
 	ofFanout       = "fanout/README.md and fanout/bench: 20,000 a process, 10 s of CPU a million deliveries of 576 bytes, 2.6 KiB a viewer"
@@ -30,7 +34,7 @@ const (
 )
 
 // publishing is what the bucket gets, on average over the night.
-type publishing struct{ snapshots, puts, deltas float64 }
+type publishing struct{ snapshots, puts float64 }
 
 // snapshotsAt solves for the pace: a longer interval gathers more documents,
 // which stretch it, up to all documents.
@@ -83,18 +87,19 @@ func (p *planner) bucket(a arrivals) publishing {
 func (p *planner) live(a arrivals, _ publishing) {
 	p.part = "Live (fanout and NATS)"
 	n := &p.n
-	updates := func(rate float64) float64 { return ticks * (1 - math.Exp(-rate/ticks)) }
-	deliveries := p.say("deliveries a second at the peak", n.Viewers*updates(a.peak), "/s", "a viewer of the election's document gets a delta each 100 ms in which something came",
-		"%s viewers x %s/s", short(n.Viewers), short(updates(a.peak)))
+	updates := func(rate, often float64) float64 { return often * (1 - math.Exp(-rate/often)) }
+	told := func(rate float64) float64 { return updates(rate, 1/fanout.DefaultMinInterval.Seconds()) }
+	deliveries := p.say("deliveries a second at the peak", n.Viewers*told(a.peak), "/s", "a viewer of the election's document gets a delta each second in which something came (fanout's --min-interval)",
+		"%s viewers x %s/s", short(n.Viewers), short(told(a.peak)))
 	byCount, byCPU := math.Ceil(n.Viewers/(perProcess*nodeCores)), math.Ceil(deliveries*cpuOfDelivery/(nodeCores*cpuUsed))
 	nodes := p.say("fanout nodes", math.Max(byCount, byCPU)+1, "of 4 vCPU, 8 GB", ofFanout,
 		"max(%s viewers / (4 x 20,000), %s/s x 10 us / (4 x 0.6)) + 1 to lose", short(n.Viewers), short(deliveries))
 	memory := n.Viewers / math.Max(1, nodes-1) * residentBytes / 1e9
 	p.say("memory of viewers a node", memory, "GB", ofFanout, "%s viewers / %s nodes x 2.6 KiB", short(n.Viewers), short(math.Max(1, nodes-1)))
 	bus := p.say("NATS nodes", busNodes, "of 1 vCPU, 2 GB", "one may fail while another is replaced; the bus carries each delta once to each fanout node, and hints alone", "%g", busNodes)
-	p.say("bus traffic at the peak", updates(a.peak)*math.Min(a.peak/ticks*(n.Contests+2), n.Counties+n.Districts+1)*deltaBytes*nodes/1e6, "MB/s", "a delta of 576 bytes to each fanout node for each document that changed",
-		"%s ticks/s x documents changed x 576 B x %s nodes", short(updates(a.peak)), short(nodes))
-	out := n.Viewers * updates(a.average) * deltaBytes * deflated * a.seconds / 4 / 1e9
+	p.say("bus traffic at the peak", updates(a.peak, ticks)*math.Min(a.peak/ticks*(n.Contests+2), n.Counties+n.Districts+1)*deltaBytes*nodes/1e6, "MB/s", "a delta of 576 bytes to each fanout node for each document that changed",
+		"%s ticks/s x documents changed x 576 B x %s nodes", short(updates(a.peak, ticks)), short(nodes))
+	out := n.Viewers * told(a.average) * deltaBytes * deflated * a.seconds / 4 / 1e9
 	p.dollars("deltas to viewers (a quarter of the night each, compressed)", out, "transfer-gb")
 	p.dollars("fanout CPU", nodes*nodeCores*n.Hours, "fargate-cpu-hour")
 	p.dollars("fanout memory", nodes*8*n.Hours, "fargate-gb-hour")
