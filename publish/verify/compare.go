@@ -17,6 +17,10 @@ import (
 // documentsAtOnce bounds the documents that are fetched and compared at a time.
 func documentsAtOnce() int { return max(2*runtime.GOMAXPROCS(0), 8) }
 
+// filesAtOnce does the same for files, of which one may have a hundred
+// megabytes.
+func filesAtOnce() int { return max(runtime.GOMAXPROCS(0), 4) }
+
 // manifest reads what a snapshot names. A nil list says that it cannot be read.
 func (v *verification) manifest(ctx context.Context, s *schemas.Snapshot) ([]schemas.ManifestEntry, error) {
 	key := schemas.ContentKey("manifests", s.Manifest, ".ndjson")
@@ -69,12 +73,17 @@ func (v *verification) expect(ctx context.Context) error {
 func (v *verification) dueFiles(ctx context.Context, s *schemas.Snapshot) error {
 	files := v.due[s.Log]
 	delete(v.due, s.Log)
+	return v.compareAll(ctx, s, files)
+}
+
+// compareAll compares files side by side; the tally stands still meanwhile.
+func (v *verification) compareAll(ctx context.Context, s *schemas.Snapshot, files []schemas.ManifestEntry) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(filesAtOnce())
 	for i := range files {
-		if err := v.compareFile(ctx, s, &files[i]); err != nil {
-			return err
-		}
+		g.Go(func() error { return v.compareFile(ctx, s, &files[i]) })
 	}
-	return nil
+	return g.Wait()
 }
 
 // compare holds everything that a snapshot names against the count, which
@@ -126,18 +135,17 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 // compareFiles compares the files that are new with this snapshot; the others
 // must be those that were there before.
 func (v *verification) compareFiles(ctx context.Context, s *schemas.Snapshot, named map[string]schemas.ManifestEntry) error {
+	var files []schemas.ManifestEntry
 	for name, e := range named {
 		switch {
 		case v.named[name] == e:
 		case e.Version == s.Log:
-			if err := v.compareFile(ctx, s, &e); err != nil {
-				return err
-			}
+			files = append(files, e)
 		default:
 			v.report.find(CheckFile, name, "snapshot %d of %d leaves names it as of %d, and no snapshot did before", s.Number, s.Log, e.Version)
 		}
 	}
-	return nil
+	return v.compareAll(ctx, s, files)
 }
 
 func (v *verification) same(s *schemas.Snapshot, e *schemas.ManifestEntry, want schemas.Digest, size int) {
@@ -266,21 +274,24 @@ func (v *verification) compareFile(ctx context.Context, s *schemas.Snapshot, e *
 	if err != nil || published == nil {
 		return err
 	}
+	v.mu.Lock()
 	v.report.Files++
 	v.report.Bytes += e.Bytes
+	v.mu.Unlock()
 	if e.Name == reportName || strings.HasPrefix(e.Name, reportFolder) {
 		if published, err = unpack(published); err != nil {
-			v.report.find(CheckFile, e.Name, "cannot be unpacked: %v", err)
+			v.find(CheckFile, e.Name, "cannot be unpacked: %v", err)
 			return nil
 		}
 	}
-	want, err := v.tally.file(e.Name, s, published)
+	w := fileWriter{tally: v.tally}
+	want, err := w.file(e.Name, s, published)
 	if err != nil {
-		v.report.find(CheckFile, e.Name, "%v", err)
+		v.find(CheckFile, e.Name, "%v", err)
 		return nil
 	}
 	if !bytes.Equal(published, want) {
-		v.report.find(CheckFile, e.Name, "%s: it is not what the log's submissions say: %s", e.Key, fileDifference(published, want))
+		v.find(CheckFile, e.Name, "%s: it is not what the log's submissions say: %s", e.Key, fileDifference(published, want))
 	}
 	return nil
 }

@@ -33,9 +33,22 @@ func isFile(name string) bool {
 // errName: the manifest names a file of which no rule says what is in it.
 var errName = errors.New("no file of this election has that name")
 
+// fileWriter makes tables and reports of a tally that stands still. Its goroutine
+// owns it.
+type fileWriter struct {
+	*tally
+	room []schemas.Count
+}
+
+// row is a unit's row; valid until the next call.
+func (t *fileWriter) row(u schemas.UnitIndex) []schemas.Count {
+	t.room = t.expand(t.room, u)
+	return t.room
+}
+
 // file makes the bytes of a table or a report from the tally. published is what
 // stands under the name, for the facts that are in no other public file.
-func (t *tally) file(name string, snapshot *schemas.Snapshot, published []byte) ([]byte, error) {
+func (t *fileWriter) file(name string, snapshot *schemas.Snapshot, published []byte) ([]byte, error) {
 	county := func(folder, extension string) (schemas.CountyIndex, error) {
 		id, ok := strings.CutSuffix(strings.TrimPrefix(name, folder), extension)
 		c, known := t.election.County(schemas.CountyID(id))
@@ -85,7 +98,7 @@ func (t *tally) file(name string, snapshot *schemas.Snapshot, published []byte) 
 		if t.units[u].Revision == 0 {
 			return nil, nil
 		}
-		return t.counted(u), nil
+		return t.row(u), nil
 	})
 	return b.Bytes(), err
 }
@@ -94,24 +107,24 @@ const tableHead = "county,unit,contest,selection,count_type,votes\n"
 
 // appendTable appends a county's rows: for each unit that reported, each contest
 // that it states, each selection and count type, zeros included.
-func (t *tally) appendTable(dst []byte, county schemas.CountyIndex) []byte {
+func (t *fileWriter) appendTable(dst []byte, county schemas.CountyIndex) []byte {
 	e := t.election
 	types := e.Definition.CountTypes
 	place := &e.Counties[county]
+	var head []byte
 	for _, u := range place.Units {
 		if t.units[u].Revision == 0 {
 			continue
 		}
-		cells := t.counted(u)
+		cells := t.row(u)
 		for _, s := range e.Units[u].Style.Sections {
 			row := cells[s.Offset:][:s.Size(len(types))]
 			if row[0] == 0 {
 				continue
 			}
+			head = fmt.Appendf(head[:0], "%s,%s,%s,", place.ID, e.Units[u].ID, e.ContestID(s.Contest))
 			for i, n := range row[1:] {
-				dst = append(append(dst, place.ID...), ',')
-				dst = append(append(dst, e.Units[u].ID...), ',')
-				dst = append(append(dst, e.ContestID(s.Contest)...), ',')
+				dst = append(dst, head...)
 				dst = append(append(dst, t.selection(&s, i/len(types))...), ',')
 				dst = append(append(dst, types[i%len(types)]...), ',')
 				dst = append(strconv.AppendUint(dst, uint64(n), 10), '\n')
@@ -134,14 +147,14 @@ func (t *tally) selection(s *schemas.Section, k int) schemas.SelectionID {
 }
 
 // unitLines are a county's lines by unit.
-func (t *tally) unitLines(county schemas.CountyIndex) []byte {
+func (t *fileWriter) unitLines(county schemas.CountyIndex) []byte {
 	e := t.election
 	var lines []line
 	for _, u := range e.Counties[county].Units {
 		if t.units[u].Revision == 0 {
 			continue
 		}
-		cells := t.counted(u)
+		cells := t.row(u)
 		row := make([]int64, len(cells))
 		for i, n := range cells {
 			row[i] = int64(n)
@@ -159,7 +172,7 @@ func (t *tally) unitLines(county schemas.CountyIndex) []byte {
 
 // facts are those of a report: all follow from the log, but for whether the
 // election is a test, which only the report itself says.
-func (t *tally) facts(s *schemas.Snapshot, published []byte) (*cdf.Facts, *cdf.Exporter, error) {
+func (t *fileWriter) facts(s *schemas.Snapshot, published []byte) (*cdf.Facts, *cdf.Exporter, error) {
 	var head struct {
 		IsTest   bool
 		TestType string
@@ -171,16 +184,14 @@ func (t *tally) facts(s *schemas.Snapshot, published []byte) (*cdf.Facts, *cdf.E
 	if err != nil {
 		return nil, nil, err
 	}
-	if t.exporter == nil {
-		t.exporter = cdf.NewExporter(t.election)
-	}
+	exporter := t.exporter()
 	holds := map[schemas.HoldCode]uint64{}
 	for code, n := range t.report.Held {
 		holds[code] = n
 	}
 	return &cdf.Facts{
-		Status: t.exporter.StatusOf(t.rows), Test: head.TestType, Time: at, Snapshot: s.Number, Log: s.Log, Holds: holds,
-	}, t.exporter, nil
+		Status: exporter.StatusOf(t.rows), Test: head.TestType, Time: at, Snapshot: s.Number, Log: s.Log, Holds: holds,
+	}, exporter, nil
 }
 
 func unpack(b []byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
@@ -37,7 +38,7 @@ type tally struct {
 	dirty []bool    // by county: its row changed since its document was made
 	sizes []uint64  // entries seen, by partition
 
-	exporter *cdf.Exporter // nil until a report is made
+	exporter func() *cdf.Exporter
 
 	before []schemas.Count // scratch
 	packed []byte
@@ -48,6 +49,7 @@ func newTally(e *schemas.Election, r *Report) *tally {
 		election: e, report: r, units: make([]unitState, len(e.Units)), rows: make([][]int64, len(e.Counties)),
 		dirty: make([]bool, len(e.Counties)), sizes: make([]uint64, e.Definition.Partitions),
 	}
+	t.exporter = sync.OnceValue(func() *cdf.Exporter { return cdf.NewExporter(e) })
 	for i := range t.rows {
 		t.rows[i], t.dirty[i] = make([]int64, e.Counties[i].Cells), true
 	}
@@ -148,12 +150,18 @@ func (t *tally) compare(where string, x *reading, want verdict) {
 
 // counted expands the row that counts for a unit; valid until the next call.
 func (t *tally) counted(u schemas.UnitIndex) []schemas.Count {
-	n := t.election.Units[u].Style.Cells
-	t.before = slices.Grow(t.before[:0], n)[:n]
-	if schemas.ReadCells(t.units[u].Cells, t.before) != nil {
-		clear(t.before) // a state that was edited: every document will differ
-	}
+	t.before = t.expand(t.before, u)
 	return t.before
+}
+
+// expand expands the row that counts for a unit into room, or into more.
+func (t *tally) expand(room []schemas.Count, u schemas.UnitIndex) []schemas.Count {
+	n := t.election.Units[u].Style.Cells
+	room = slices.Grow(room[:0], n)[:n]
+	if schemas.ReadCells(t.units[u].Cells, room) != nil {
+		clear(room) // a state that was edited: every document will differ
+	}
+	return room
 }
 
 // replace makes the reading what counts for its unit.
