@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	crowdFor   = flag.Duration("crowd.for", 0, "how long the crowd comes; with a minute and more the hit rate must reach 99.5%")
+	crowdFor   = flag.Duration("crowd.for", 0, "how long the crowd comes; with a minute and more, at 148,000 a minute and more, the hit rate must reach 99.5%")
 	crowdRate  = flag.Float64("crowd.rate", 148_000, "requests a minute")
 	crowdSpeed = flag.String("crowd.speed", "50", "how many times faster than a real county night results come")
 )
@@ -62,7 +62,7 @@ func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 		if testing.Short() {
 			t.Skip("a crowd takes some seconds")
 		}
-		lasts = 4 * time.Second
+		lasts = 3 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), lasts+2*time.Minute)
 	defer cancel()
@@ -109,7 +109,9 @@ func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 	if got.oldest > 5*time.Second {
 		t.Errorf("a latest was given that had been replaced %v before", got.oldest)
 	}
-	if lasts >= time.Minute && hits < 0.995 {
+	// What no cache saves, each key's first request in each of its times, is the same for any
+	// crowd: of a smaller one it is a larger part.
+	if lasts >= time.Minute && *crowdRate >= 148_000 && hits < 0.995 {
 		t.Errorf("hit rate %.3f%%, want 99.5%%", 100*hits)
 	}
 }
