@@ -220,7 +220,7 @@ func judgeFailure(err error) (verdict, string) {
 	switch kind := cloud.KindOf(err); kind {
 	case cloud.Throttled:
 		return again, "throttled"
-	case cloud.Unreachable, cloud.Slow, cloud.Busy, cloud.NotAWS: // the last: an answer that was cut off
+	case cloud.Unreachable, cloud.Slow, cloud.Busy, cloud.Fault, cloud.NotAWS: // the last: an answer that was cut off
 		return again, "unavailable"
 	case "":
 		var refusal smithy.APIError
