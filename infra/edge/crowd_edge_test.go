@@ -57,12 +57,13 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // once. The short form asserts that; -crowd.for also the hit rate.
 func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 	program := findVarnish(t, "varnishd")
-	lasts := *crowdFor
-	if lasts == 0 {
+	lasts, rate := *crowdFor, *crowdRate/60
+	asked := lasts > 0
+	if !asked {
 		if testing.Short() {
 			t.Skip("a crowd takes some seconds")
 		}
-		lasts = 3 * time.Second
+		lasts, rate = 3*time.Second, rate/10
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), lasts+2*time.Minute)
 	defer cancel()
@@ -76,7 +77,7 @@ func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 	for _, name := range []string{"home", "replica"} {
 		listen(t, filepath.Join(dir, name), home)
 	}
-	c := &crowd{base: "http://" + startVarnish(ctx, t, program, dir), rate: *crowdRate / 60, lasts: lasts, seed: 2026, history: history{replaced: map[string]time.Time{}}}
+	c := &crowd{base: "http://" + startVarnish(ctx, t, program, dir), rate: rate, lasts: lasts, seed: 2026, history: history{replaced: map[string]time.Time{}}}
 	stop := follow(t, out, c)
 	c.meet(ctx)
 	snapshots := stop()
@@ -94,7 +95,7 @@ func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 	if len(got.failed) > 0 {
 		t.Errorf("failed: %v", got.failed)
 	}
-	if got.late > lasts/4 {
+	if asked && got.late > lasts/4 {
 		t.Errorf("the crowd was %v late: the machine is too small or too busy for this rate", got.late)
 	}
 	for key, n := range home.asked {
@@ -106,7 +107,7 @@ func TestACrowdIsAFewRequestsToTheOrigin(t *testing.T) {
 			t.Errorf("%s was asked for %d times, want at most %d", key, n, most)
 		}
 	}
-	if got.oldest > 5*time.Second {
+	if asked && got.oldest > 5*time.Second {
 		t.Errorf("a latest was given that had been replaced %v before", got.oldest)
 	}
 	// What no cache saves, each key's first request in each of its times, is the same for any
