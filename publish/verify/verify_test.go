@@ -2,9 +2,18 @@ package verify_test
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"tallystream/publish/log"
+	"tallystream/publish/log/leaf"
 	"tallystream/publish/verify"
 	"tallystream/schemas"
 )
@@ -70,3 +79,95 @@ func (s spy) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 var spying sync.Mutex
+
+// TestWhatIsNotKnownIsNotCalledVerified: a release takes effect in a way that
+// nothing here replays.
+func TestWhatIsNotKnownIsNotCalledVerified(t *testing.T) {
+	f := newForger(t, play(t))
+	text, err := log.Sign([]byte(origin+"/release/v1\n"), signerOf("supervisor.1"), signerOf("supervisor.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.leaves = append(f.leaves, f.encode(&leaf.Release{Partition: 0, Seq: 200, Unit: "oak.1", Revision: 50, Hold: 317, Note: text}))
+	r, st := check(t, verify.Options{Source: f.relog().site})
+	if r.Verdict != verify.Incomplete || st != nil || len(r.Unchecked) == 0 {
+		t.Error(print(r))
+	}
+}
+
+func TestAQuorumOfWitnessesIsWanted(t *testing.T) {
+	n := play(t)
+	s, key := signer("witness.example/w1")
+	w, err := log.NewCosigner(s, key, func() time.Time { return time.Unix(1_000_000_000, 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := log.ParsePolicy([]byte("log " + keyOf(origin) + "\nwitness w1 " + w.VerifierKey() + "\nquorum w1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := check(t, verify.Options{Source: n.late, Policy: policy})
+	if r.Verdict != verify.Failed || !strings.Contains(print(r), "no witness cosigned") {
+		t.Error(print(r))
+	}
+	f := newForger(t, n)
+	checkpoint, err := log.ParseNote(f.site[log.CheckpointKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.site[log.CheckpointKey], err = log.Sign(checkpoint.Text, signerOf(origin), w); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ = check(t, verify.Options{Source: f.site, Policy: policy}); r.Verdict != verify.Verified || len(r.Witness) != 1 {
+		t.Error(print(r))
+	}
+}
+
+func TestAWebsiteIsReadAsADirectoryIs(t *testing.T) {
+	n := play(t)
+	dir := t.TempDir()
+	for key, b := range n.late {
+		path := filepath.Join(dir, filepath.FromSlash(key))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer server.Close()
+	for _, location := range []string{dir, server.URL} {
+		source, err := verify.Open(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The key that the site names, with a warning.
+		r, st, err := verify.Run(t.Context(), verify.Options{Source: source})
+		if err != nil || r.Verdict != verify.Verified || !r.FirstUse || len(r.Remarks) == 0 || st == nil {
+			t.Fatalf("%s: %v\n%s", location, err, print(r))
+		}
+	}
+}
+
+// TestAnErrorOfTheLineIsNoVerdict: what could not be read says nothing about the
+// election.
+func TestAnErrorOfTheLineIsNoVerdict(t *testing.T) {
+	n := play(t)
+	for _, key := range []string{log.CheckpointKey, "tile/entries/000", "tile/0/000", schemas.DefinitionKey, schemas.SnapshotKey(3), schemas.LatestKey} {
+		if r, _, err := verify.Run(t.Context(), verify.Options{Source: outage{n.late, key}, Key: keyOf(origin)}); !errors.Is(err, errOutage) {
+			t.Errorf("%s: %v, report %v", key, err, r)
+		}
+	}
+}
+
+var errOutage = errors.New("the line is down")
+
+type outage struct {
+	site
+	key string
+}
+
+func (o outage) Get(ctx context.Context, key string) ([]byte, error) {
+	if key == o.key {
+		return nil, errOutage
+	}
+	return o.site.Get(ctx, key)
+}
