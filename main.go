@@ -126,6 +126,9 @@ func (versionCommand) Run(*slog.Logger) error {
 			}
 		}
 	}
+	if r, ok := service.ThisRelease(); ok {
+		version = string(r)
+	}
 	_, err := fmt.Printf("tallystream %s commit %s %s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
