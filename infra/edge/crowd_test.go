@@ -153,7 +153,7 @@ func (p *person) get(ctx context.Context, path string) ([]byte, error) {
 func (p *person) note(path string, body []byte, err error, sent time.Time, late time.Duration) {
 	var age time.Duration
 	if path == "/latest" && err == nil {
-		age, err = p.history.age(body, sent)
+		age = p.history.age(body, sent)
 	}
 	t := &p.tally
 	t.mu.Lock()
@@ -200,14 +200,13 @@ func (h *history) saw(note []byte, documents map[string]string, now time.Time) {
 	h.notes, h.documents = append(h.notes, note), documents
 }
 
-// age is how long before a request the note that it got had been replaced. One
-// that was never in the bucket is an error.
-func (h *history) age(note []byte, sent time.Time) (time.Duration, error) {
+// age is how long before a request the note that it got had been replaced. The newest
+// has none, nor has one that is so new that the history has yet to see it.
+func (h *history) age(note []byte, sent time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if at, ok := h.replaced[string(note)]; ok {
-		return max(0, sent.Sub(at)), nil
+		return max(0, sent.Sub(at))
 	}
-	// The newest, or one that the history has not seen yet.
-	return 0, nil
+	return 0
 }
