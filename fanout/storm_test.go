@@ -116,3 +116,49 @@ func TestAReconnectStormReadsNothingFromTheBucketForItsViewers(t *testing.T) {
 		}
 	})
 }
+
+// What is held for those who may resume is one ring for everybody: it depends
+// on the document, not on how many are behind, or how far.
+func TestWhatIsHeldForResumingIsBoundedByTheDocumentAndSharedByAll(t *testing.T) {
+	held := func(viewers int) (most, document int) {
+		p := newPress(contest)
+		hub := fanout.NewHub(8, true, newMetrics())
+		for u := range 20 {
+			p.change(contest, fmt.Sprintf("u%02d", u))
+		}
+		hub.OnPublished(p.publish(true))
+		var all []*watcher
+		for range viewers {
+			w := newWatcher(hub, contest)
+			w.connect(t)
+			defer w.close()
+			w.take(t, p, 100)
+			all = append(all, w)
+		}
+		for i := range 3000 {
+			p.change(contest, fmt.Sprintf("u%02d", i%20))
+			hub.OnDelta(p.delta(contest))
+			if i%10 == 0 {
+				hub.Flush()
+				all[i/10%len(all)].take(t, p, 100) // one of them; the others are behind
+			}
+			most = max(most, hub.HeldBytes())
+		}
+		hub.Flush()
+		for _, w := range all {
+			w.take(t, p, 100)
+			w.check(t, p)
+		}
+		return most, len(p.docs[contest].body())
+	}
+	few, document := held(2)
+	many, _ := held(300)
+	t.Logf("document of %d bytes: %d held for 2 viewers, %d for 300", document, few, many)
+	if many > few {
+		t.Errorf("%d bytes are held for 300 viewers, %d for 2", many, few)
+	}
+	// The trail, and what the public's view has of it that was packed since.
+	if limit := 2 * (2*document + 20<<10); few > limit {
+		t.Errorf("%d bytes are held, want at most %d", few, limit)
+	}
+}
