@@ -147,7 +147,7 @@ func checkCountries(value string) error {
 		words = words[1:]
 	}
 	if len(words) == 0 {
-		return errors.New("closes every country: want those that stay open behind the !")
+		return errors.New("closes every country: behind the ! want those that stay open")
 	}
 	for _, w := range words {
 		if len(w) != 2 || w[0] < 'A' || w[0] > 'Z' || w[1] < 'A' || w[1] > 'Z' {

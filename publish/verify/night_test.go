@@ -102,8 +102,8 @@ type objects struct {
 	values map[string][]byte
 }
 
-func (o *objects) PutNew(_ context.Context, all ...bucket.Object) error {
-	return o.Replace(nil, all...)
+func (o *objects) PutNew(ctx context.Context, all ...bucket.Object) error {
+	return o.Replace(ctx, all...)
 }
 
 func (o *objects) Replace(_ context.Context, all ...bucket.Object) error {

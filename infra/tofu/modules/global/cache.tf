@@ -30,9 +30,34 @@ resource "aws_cloudfront_cache_policy" "immutable" {
 # asks its shield once a second, the shield asks S3 once.
 resource "aws_cloudfront_cache_policy" "short" {
   name        = "${local.name}-short"
-  comment     = "latest, checkpoints and pages: a second"
+  comment     = "latest and checkpoint: a second"
   min_ttl     = 0
   default_ttl = 1
+  max_ttl     = 60
+
+  parameters_in_cache_key_and_forwarded_to_origin {
+    enable_accept_encoding_brotli = true
+    enable_accept_encoding_gzip   = true
+
+    cookies_config {
+      cookie_behavior = "none"
+    }
+
+    headers_config {
+      header_behavior = "none"
+    }
+
+    query_strings_config {
+      query_string_behavior = "none"
+    }
+  }
+}
+
+resource "aws_cloudfront_cache_policy" "pages" {
+  name        = "${local.name}-pages"
+  comment     = "Pages: five seconds, the pace at which they are written"
+  min_ttl     = 5
+  default_ttl = 5
   max_ttl     = 60
 
   parameters_in_cache_key_and_forwarded_to_origin {
@@ -78,6 +103,28 @@ resource "aws_cloudfront_cache_policy" "never" {
   }
 }
 
+# The viewer's country, for the rules of the functions; in no cache key.
+resource "aws_cloudfront_origin_request_policy" "country" {
+  name    = "${local.name}-country"
+  comment = "The viewer's country, for the rules; in no cache key"
+
+  cookies_config {
+    cookie_behavior = "none"
+  }
+
+  headers_config {
+    header_behavior = "whitelist"
+
+    headers {
+      items = ["CloudFront-Viewer-Country"]
+    }
+  }
+
+  query_strings_config {
+    query_string_behavior = "none"
+  }
+}
+
 resource "aws_cloudfront_origin_request_policy" "submission" {
   name    = "${local.name}-submission"
   comment = "What ingest reads of a request"
@@ -90,7 +137,7 @@ resource "aws_cloudfront_origin_request_policy" "submission" {
     header_behavior = "whitelist"
 
     headers {
-      items = ["Accept", "Content-Type", "CloudFront-Viewer-Address"]
+      items = ["Accept", "Content-Type", "CloudFront-Viewer-Address", "CloudFront-Viewer-Country"]
     }
   }
 

@@ -5,6 +5,7 @@ locals {
   # Keys that are written once (publish/bucket, CacheControlOf).
   immutable_paths = [
     "/assets/*",
+    "/cdf/*",
     "/csv/*",
     "/documents/*",
     "/manifests/*",
@@ -13,6 +14,14 @@ locals {
     "/tile/*",
     "/units/*",
   ]
+
+  # Names that move with every snapshot.
+  moving_paths = ["/checkpoint", "/latest"]
+
+  cached_paths = merge(
+    { for path in local.immutable_paths : path => aws_cloudfront_cache_policy.immutable.id },
+    { for path in local.moving_paths : path => aws_cloudfront_cache_policy.short.id },
+  )
 
   origins = {
     home    = var.regions[var.home_region].bucket_domain_name
@@ -78,7 +87,8 @@ resource "aws_cloudfront_distribution" "results" {
     cached_methods             = ["GET", "HEAD"]
     viewer_protocol_policy     = "redirect-to-https"
     compress                   = true
-    cache_policy_id            = aws_cloudfront_cache_policy.short.id
+    cache_policy_id            = aws_cloudfront_cache_policy.pages.id
+    origin_request_policy_id   = aws_cloudfront_origin_request_policy.country.id
     response_headers_policy_id = aws_cloudfront_response_headers_policy.results.id
 
     function_association {
@@ -88,16 +98,17 @@ resource "aws_cloudfront_distribution" "results" {
   }
 
   dynamic "ordered_cache_behavior" {
-    for_each = local.immutable_paths
+    for_each = local.cached_paths
 
     content {
-      path_pattern               = ordered_cache_behavior.value
+      path_pattern               = ordered_cache_behavior.key
       target_origin_id           = "published"
       allowed_methods            = ["GET", "HEAD"]
       cached_methods             = ["GET", "HEAD"]
       viewer_protocol_policy     = "redirect-to-https"
       compress                   = true
-      cache_policy_id            = aws_cloudfront_cache_policy.immutable.id
+      cache_policy_id            = ordered_cache_behavior.value
+      origin_request_policy_id   = aws_cloudfront_origin_request_policy.country.id
       response_headers_policy_id = aws_cloudfront_response_headers_policy.results.id
 
       function_association {
