@@ -57,9 +57,11 @@ func (t *fileWriter) file(name string, snapshot *schemas.Snapshot, published []b
 		}
 		return c, nil
 	}
+	// As large as what it is compared with, so that it does not move while it grows.
+	table := func() []byte { return append(make([]byte, 0, len(tableHead)+len(published)), tableHead...) }
 	switch {
 	case name == resultsName:
-		out := []byte(tableHead)
+		out := table()
 		for c := range t.election.Counties {
 			out = t.appendTable(out, schemas.CountyIndex(c))
 		}
@@ -77,7 +79,7 @@ func (t *fileWriter) file(name string, snapshot *schemas.Snapshot, published []b
 		if err != nil {
 			return nil, err
 		}
-		return t.appendTable([]byte(tableHead), c), nil
+		return t.appendTable(table(), c), nil
 	case strings.HasPrefix(name, unitFolder):
 		c, err := county(unitFolder, "")
 		if err != nil {
@@ -112,6 +114,7 @@ func (t *fileWriter) appendTable(dst []byte, county schemas.CountyIndex) []byte 
 	types := e.Definition.CountTypes
 	place := &e.Counties[county]
 	var head []byte
+	var selection schemas.SelectionID
 	for _, u := range place.Units {
 		if t.units[u].Revision == 0 {
 			continue
@@ -125,7 +128,10 @@ func (t *fileWriter) appendTable(dst []byte, county schemas.CountyIndex) []byte 
 			head = fmt.Appendf(head[:0], "%s,%s,%s,", place.ID, e.Units[u].ID, e.ContestID(s.Contest))
 			for i, n := range row[1:] {
 				dst = append(dst, head...)
-				dst = append(append(dst, t.selection(&s, i/len(types))...), ',')
+				if i%len(types) == 0 {
+					selection = t.selection(&s, i/len(types))
+				}
+				dst = append(append(dst, selection...), ',')
 				dst = append(append(dst, types[i%len(types)]...), ',')
 				dst = append(strconv.AppendUint(dst, uint64(n), 10), '\n')
 			}
