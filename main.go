@@ -26,6 +26,7 @@ import (
 	"tallystream/publish/audit"
 	"tallystream/publish/log/witness"
 	"tallystream/publish/stores"
+	"tallystream/publish/verify"
 	"tallystream/schemas"
 	"tallystream/schemas/cdf"
 	"tallystream/service"
@@ -53,6 +54,7 @@ type commands struct {
 	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
 	Watch  fanout.WatchCommand  `cmd:"" help:"Follow contests live in the terminal." group:"people"`
 	Keys   keysCommand          `cmd:"" help:"Make and show keys and rosters." group:"people"`
+	Verify verify.Command       `cmd:"" help:"Check everything that is published from public files alone, and count it again." group:"people"`
 	Audit  audit.Command        `cmd:"" help:"Count everything again from the ledger, and compare with what is stored and published." group:"people"`
 
 	SimulateFaults faultsim.Command `cmd:"" help:"Run whole nights in one thread with every fault, and check the promises after every step." group:"rehearse"`

@@ -15,7 +15,7 @@ func TestEveryCommandParsesAndHelps(t *testing.T) {
 		"keys new official --out k", "keys show k", "version", "submit body.json --key k --url http://127.0.0.1:1",
 		"viewers ws://127.0.0.1:8080 -n 10 --storm-at 5s --json", "setup --check --aws-endpoint http://127.0.0.1:1", "setup --plan",
 		"rehearse --aws-endpoint http://127.0.0.1:1 --generate county", "ingest --stores aws --aws-region us-east-1", "aggregate --stores aws", "publish --stores aws", "fanout --stores aws",
-		"convert definition.json", "audit --bucket public", "capacity --units 2500 --contests 30", "simulate-faults --seeds 10", "keys media herald",
+		"convert definition.json", "audit --bucket public", "verify public --json", "capacity --units 2500 --contests 30", "simulate-faults --seeds 10", "keys media herald",
 	} {
 		var cli commands
 		parser, err := kong.New(&cli, options()...)
