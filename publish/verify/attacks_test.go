@@ -117,6 +117,16 @@ var attacks = []attack{
 			return slices.DeleteFunc(entries, func(e schemas.ManifestEntry) bool { return e.Name == "county/oak" })
 		}).relog()
 	}},
+	{name: "a manifest that leads out of the bucket, signed", by: verify.CheckFile, says: "is no key", do: func(f *forger) {
+		f.remanifest(func(entries []schemas.ManifestEntry) []schemas.ManifestEntry {
+			for i := range entries {
+				if entries[i].Name == "results.csv" {
+					entries[i].Key = "../elsewhere/results.csv"
+				}
+			}
+			return entries
+		}).relog()
+	}},
 	{name: "wrong totals for an hour only", by: verify.CheckDocument, says: "snapshot", all: true, do: func(f *forger) {
 		before := f.change
 		f.change = func(s *schemas.Snapshot) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
@@ -70,6 +72,11 @@ func (v *verification) snapshot(ctx context.Context, index int64, l *leaf.Snapsh
 // close checks what can only be told at the end of the log.
 func (v *verification) close(ctx context.Context) error {
 	v.report.Snapshots = uint64(len(v.notes))
+	for _, code := range slices.Sorted(maps.Keys(v.report.Held)) {
+		if !isRuled(code) {
+			v.report.remark("%d submissions are held as %s, which does not follow from the log alone: that is believed", v.report.Held[code], code)
+		}
+	}
 	powers := v.auth.At(v.tree.N)
 	if _, _, err := log.OpenCheckpoint(v.checkpoint, powers.Keys(leaf.LogKey)...); err != nil {
 		v.report.find(CheckAuthority, log.CheckpointKey, "is signed by no key that the log itself puts in force: %v", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"strings"
 
@@ -240,6 +241,10 @@ func describe(published, want []byte) string {
 func (v *verification) object(ctx context.Context, check Check, s *schemas.Snapshot, e *schemas.ManifestEntry, key string) ([]byte, error) {
 	if key != "" && e.Key != key {
 		v.find(check, e.Name, "snapshot %d says that it lies at %s, by its hash it lies at %s", s.Number, e.Key, key)
+	}
+	if !fs.ValidPath(e.Key) || strings.ContainsAny(e.Key, "\\\x00") {
+		v.find(check, e.Name, "snapshot %d says that it lies at %q, which is no key", s.Number, e.Key)
+		return nil, nil
 	}
 	b, err := v.o.Source.Get(ctx, e.Key)
 	if errors.Is(err, log.ErrAbsent) {

@@ -302,7 +302,20 @@ var (
 	played  *night
 )
 
-func perform(t *testing.T) *night {
+// stage is a publisher at work over ledgers in memory.
+type stage struct {
+	t       *testing.T
+	e       *schemas.Election
+	bytes   []byte
+	store   *objects
+	ledgers *books
+	s       *publish.Sequencer
+	ctx     context.Context
+	stop    func()
+	done    chan error
+}
+
+func open(t *testing.T) *stage {
 	b, err := json.Marshal(definition())
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +340,24 @@ func perform(t *testing.T) *night {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	n := &night{election: e, definition: b}
+	return &stage{t, e, b, store, ledgers, s, ctx, stop, done}
+}
+
+// close publishes everything and ends.
+func (x *stage) close() site {
+	if err := x.s.Finish(x.ctx); err != nil {
+		x.t.Fatal(err, <-x.done)
+	}
+	x.stop()
+	<-x.done
+	return x.store.copy()
+}
+
+// perform is the script of the night.
+func perform(t *testing.T) *night {
+	x := open(t)
+	e, ledgers, store := x.e, x.ledgers, x.store
+	n := &night{election: e, definition: x.bytes}
 	submit := func(kind schemas.EntryKind, hold schemas.HoldCode, unit schemas.UnitID, revision int, cells []schemas.Count, c *schemas.Correction, by ...string) {
 		record := envelope(e, unit, revision, cells, c, by...)
 		ledgers.add(entry(e, record, kind, hold), record, cells)
@@ -355,12 +385,7 @@ func perform(t *testing.T) *night {
 	poison := []byte("no envelope at all")
 	ledgers.add(entry(e, poison, schemas.EntryHeld, schemas.HoldPoison), poison, nil)
 	time.Sleep(1100 * time.Millisecond)
-	if err := s.Finish(ctx); err != nil {
-		t.Fatal(err, <-done)
-	}
-	stop()
-	<-done
-	n.late = store.copy()
+	n.late = x.close()
 	return n
 }
 

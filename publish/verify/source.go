@@ -63,7 +63,10 @@ func (d *directory) Get(ctx context.Context, key string) ([]byte, error) {
 	}
 	about, err := f.Stat()
 	var b []byte
-	if err == nil {
+	switch {
+	case err == nil && about.IsDir():
+		err = log.ErrAbsent // only the beginning of keys
+	case err == nil:
 		b, err = readBounded(f, about.Size())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -73,6 +73,11 @@ func Run(ctx context.Context, o Options) (*Report, *State, error) {
 		}
 		err = nil
 	}
+	if err != nil && v.report.Found > 0 && ctx.Err() == nil && !errors.Is(err, ErrState) {
+		// Who is found out must not get away with hanging up.
+		v.report.leave("everything behind that: %v", err)
+		err = nil
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("verifying: %w", err)
 	}

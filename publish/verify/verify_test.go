@@ -158,6 +158,36 @@ func TestAnErrorOfTheLineIsNoVerdict(t *testing.T) {
 	}
 }
 
+// TestWhoIsFoundOutCannotHangUp: an error behind a finding takes nothing back.
+func TestWhoIsFoundOutCannotHangUp(t *testing.T) {
+	f := newForger(t, play(t))
+	f.sign("oak.2", 20, nil, "intruder")
+	r, _, err := verify.Run(t.Context(), verify.Options{Source: outage{f.site, schemas.SnapshotKey(20)}, Key: keyOf(origin)})
+	if err != nil || r.Verdict != verify.Failed || len(r.Unchecked) == 0 {
+		t.Errorf("%v\n%s", err, print(r))
+	}
+}
+
+// TestAHoldForAnotherReasonIsBelievedAndSaid: its rule may need what is not in
+// the log.
+func TestAHoldForAnotherReasonIsBelievedAndSaid(t *testing.T) {
+	f := newForger(t, play(t))
+	at := f.find(0, func(l leaf.Leaf) bool { h, ok := l.(*leaf.Hold); return ok && h.Code == schemas.HoldLowered })
+	h := f.decode(at).(*leaf.Hold)
+	h.Code = "outlier"
+	f.leaves[at] = f.encode(h)
+	// The report by the common data format counts holds by their code.
+	r, _ := check(t, verify.Options{Source: f.relog().site})
+	if r.Held["outlier"] != 1 || !strings.Contains(print(r), "1 submissions are held as outlier") {
+		t.Error(print(r))
+	}
+	for i := range r.Findings {
+		if r.Findings[i].Check != verify.CheckFile {
+			t.Error(r.Findings[i])
+		}
+	}
+}
+
 var errOutage = errors.New("the line is down")
 
 type outage struct {
