@@ -25,6 +25,7 @@ import (
 	"tallystream/publish"
 	"tallystream/publish/audit"
 	"tallystream/publish/log/witness"
+	"tallystream/publish/receipts"
 	"tallystream/publish/stores"
 	"tallystream/publish/verify"
 	"tallystream/schemas"
@@ -76,7 +77,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	cmd.BindTo(ctx, (*context.Context)(nil))
-	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), service.Connect(connect), publish.Connect(connectAnnouncer))
+	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), ingest.AwaitProof(receipts.AwaitAt), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), service.Connect(connect), publish.Connect(connectAnnouncer))
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tallystream:", err)
 		os.Exit(exitCode(err))

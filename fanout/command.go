@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
+	"tallystream/publish/receipts"
 	"tallystream/publish/stores"
 	"tallystream/schemas"
 	"tallystream/service"
@@ -108,6 +110,9 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	at := listeners[0].Addr().String()
+	pages := http.NewServeMux()
+	receipts.NewServer(receipts.Config{Bucket: files, Logger: log}).Register(pages)
+	pages.Handle("/", files.Handler())
 	g.Status.Ready("fanout", server.Ready)
 	g.Status.Ready("bus", wire.Ready)
 	if err := g.WatchRelease(ctx, c.Release, c.Cloud, log); err != nil {
@@ -117,7 +122,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger) (err error) {
 		return errors.Join(err, closeAll(listeners))
 	}
 	g.Go(func() error { return server.Run(ctx) })
-	g.Go(func() error { return server.Serve(ctx, files.Handler(), listeners...) })
+	g.Go(func() error { return server.Serve(ctx, pages, listeners...) })
 	log.InfoContext(ctx, "serving viewers", "addr", config.scheme()+"://"+at, "election", election, "stores", c.Stores, "engine", server.Engine())
 	return g.Wait()
 }

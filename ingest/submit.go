@@ -21,9 +21,13 @@ import (
 // SubmitCommand is `tallystream submit`: it signs one submission, sends it
 // until it is answered, and keeps the receipt.
 //
-// Exit status: 0 a receipt, 1 refused, 2 cannot be sent at all (usage, files,
-// keys), 3 gave up: it may be stored or not, so send it again.
+// Exit status: 0 a receipt (and with --wait a proof), 1 refused, 2 cannot be
+// sent at all (usage, files, keys), 3 gave up: it may be stored or not, so send
+// it again, 4 a receipt, but no proof.
 type SubmitCommand struct {
+	waitFlags
+	proofs AwaitProof
+
 	File             string        `arg:"" help:"The submission's body as JSON, or a unit's results as CSV with the columns contest, selection, count_type, votes." type:"path"`
 	URL              string        `help:"Address of the submission service." required:"" env:"TALLYSTREAM_INGEST_URL"`
 	Key              string        `help:"File with the private key that signs." required:"" type:"path" env:"TALLYSTREAM_KEY"`
@@ -72,20 +76,29 @@ type outcome struct {
 	Attempts int              `json:"attempts,omitempty"`
 	Receipt  string           `json:"receipt,omitempty"`
 	Saved    string           `json:"saved,omitempty"`
+	Proof    string           `json:"proof,omitempty"` // where it is saved
+	Leaf     *int64           `json:"leaf,omitempty"`  // of the public log
+	Became   string           `json:"became,omitempty"`
 	Hold     schemas.HoldCode `json:"willBeHeld,omitempty"`
 	Problem  *schemas.Problem `json:"problem,omitempty"`
 	Error    string           `json:"error,omitempty"`
 }
 
 // Run sends the submission.
-func (c *SubmitCommand) Run(ctx context.Context) error { return c.run(ctx, os.Stdout, os.Stderr) }
+func (c *SubmitCommand) Run(ctx context.Context, proofs AwaitProof) error {
+	c.proofs = proofs
+	return c.run(ctx, os.Stdout, os.Stderr)
+}
 
 func (c *SubmitCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if c.Wait && c.Results == "" {
+		return &exitError{exitUsage, errNoResults}
+	}
 	d, err := c.draft()
 	if field, ok := errors.AsType[*schemas.FieldError](err); ok {
 		// What the service would refuse is not sent.
 		p := problemOf(refusalOf(field))
-		return c.report(stdout, d, nil, &client.RefusedError{Problem: *p})
+		return c.report(stdout, d, nil, nil, &client.RefusedError{Problem: *p})
 	}
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -101,9 +114,10 @@ func (c *SubmitCommand) run(ctx context.Context, stdout, stderr io.Writer) error
 	defer cancel()
 	receipt, err := sender.Send(ctx, d.envelope)
 	if err != nil {
-		return c.report(stdout, d, nil, err)
+		return c.report(stdout, d, nil, nil, err)
 	}
-	return c.report(stdout, d, receipt, nil)
+	proof, err := c.await(ctx, &receipt.Receipt)
+	return errors.Join(c.report(stdout, d, receipt, proof, nil), err)
 }
 
 // draft is a submission ready to be sent.
@@ -229,14 +243,20 @@ func (c *SubmitCommand) client(ctx context.Context, stderr io.Writer) (*client.C
 	return sender, nil
 }
 
-// report saves and shows a receipt, or says why there is none.
-func (c *SubmitCommand) report(stdout io.Writer, d *draft, receipt *client.Receipt, failed error) error {
+// report saves and shows a receipt, and its proof if it has come, or says why
+// there is no receipt.
+func (c *SubmitCommand) report(stdout io.Writer, d *draft, receipt *client.Receipt, proof *Proof, failed error) error {
 	o := outcome{Unit: d.unit, Revision: d.revision, Digest: schemas.DigestOf(d.body), Hold: d.hold}
 	var result error
 	switch {
 	case failed == nil:
 		o.Outcome, o.Attempts, o.Receipt = "receipt", receipt.Attempts, string(receipt.Note)
 		o.Saved, result = c.save(d, receipt.Note)
+		if proof != nil {
+			var err error
+			o.Proof, err = c.saveProof(o.Saved, proof)
+			o.Leaf, o.Became, result = &proof.Index, proof.become(), errors.Join(result, err)
+		}
 	default:
 		o.Error = failed.Error()
 		o.Outcome, result = "gave-up", &exitError{exitGaveUp, failed}
@@ -256,6 +276,9 @@ func (c *SubmitCommand) report(stdout io.Writer, d *draft, receipt *client.Recei
 		fmt.Fprintf(stdout, "%s revision %s is received and durable. Its receipt:\n\n%s", d.unit, d.revision, o.Receipt)
 		if o.Saved != "" {
 			fmt.Fprintf(stdout, "\nSaved in %s.\n", o.Saved)
+		}
+		if proof != nil {
+			fmt.Fprintf(stdout, "It is leaf %d of the public log: %s. The proof is checked%s.\n", proof.Index, o.Became, in(o.Proof))
 		}
 	}
 	return result

@@ -31,8 +31,10 @@ const (
 
 // Config of a Server. What has no default must be set.
 type Config struct {
-	Bucket log.Tiles     // what is published
-	Key    note.Verifier // the log's, named as its origin
+	Bucket log.Tiles // what is published
+	// Key is the log's, named as its origin; nil: the one that the bucket's
+	// configuration names. Who gets a proof checks it with a key of their own.
+	Key    note.Verifier
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -202,13 +204,33 @@ func (s *Server) look(ctx context.Context) error {
 	return nil
 }
 
+// key is the one that checkpoints must be signed by.
+func (s *Server) key(ctx context.Context) (note.Verifier, error) {
+	if s.cfg.Key != nil {
+		return s.cfg.Key, nil
+	}
+	b, err := s.cfg.Bucket.Get(ctx, settingsKey)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log's key: %w", err)
+	}
+	key, err := keyOfSite(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s of the bucket: %w", settingsKey, err)
+	}
+	return note.NewVerifier(key)
+}
+
 // advance moves on to the newest checkpoint, if it continues the one before.
 func (s *Server) advance(ctx context.Context) error {
 	b, err := s.cfg.Bucket.Get(ctx, log.CheckpointKey)
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint: %w", err)
 	}
-	c, _, err := log.OpenCheckpoint(b, s.cfg.Key)
+	key, err := s.key(ctx)
+	if err != nil {
+		return err
+	}
+	c, _, err := log.OpenCheckpoint(b, key)
 	if err != nil {
 		return err
 	}
