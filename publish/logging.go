@@ -148,7 +148,7 @@ func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error
 		}
 		batch, size = append(batch, l), size+len(l.Leaf)
 		if size >= tilesAtOnce && (edge.Tree().N+int64(len(batch)))%log.TileWidth == 0 {
-			if edge, err = s.putBatch(ctx, edge, batch, false); err != nil {
+			if edge, err = s.putBatch(ctx, edge, batch); err != nil {
 				return nil, err
 			}
 			batch, size = nil, 0
@@ -161,12 +161,13 @@ func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error
 		}
 		batch = append(batch, hashed(own))
 	}
-	return s.putBatch(ctx, edge, batch, true)
+	return s.putBatch(ctx, edge, batch)
 }
 
-// putBatch appends leaves and stores the objects: of those in the middle of a
-// decision only full tiles, since no tree ends there.
-func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves []log.Hashed, last bool) (*log.Edge, error) {
+// putBatch appends leaves and stores the objects. Also those in the middle of a
+// decision: they end with a full bundle, so what is partial then are upper
+// tiles, and the last batch brings those again only if it changes them.
+func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves []log.Hashed) (*log.Edge, error) {
 	next, tiles, err := edge.AppendHashed(leaves...)
 	if err != nil {
 		return nil, err
@@ -174,9 +175,6 @@ func (s *Sequencer) putBatch(ctx context.Context, edge *log.Edge, leaves []log.H
 	size := 0
 	objects := make([]bucket.Object, 0, len(tiles))
 	for _, t := range tiles {
-		if tile, err := log.ParseTile(t.Key); err == nil && !last && tile.Width < log.TileWidth {
-			continue
-		}
 		objects = append(objects, immutable(t.Key, t.Body, log.TileMediaType))
 		size += len(t.Body)
 	}
