@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,22 +264,22 @@ func TestABucketThatFailsForLongLosesNoCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openElection(t, smallElection())
 		b, store := newBooks(t, e), newBucket(t)
-		broken := false
+		var broken atomic.Bool
 		p := store.process(func(_ int, key string) fault {
-			if broken && key != "register publication" {
+			if broken.Load() && key != "register publication" {
 				return notStored
 			}
 			return works
 		})
 		n := begin(t, b, p, newViewer(t, store), nil)
 		time.Sleep(2 * time.Second)
-		broken = true
+		broken.Store(true)
 		for i := range 5000 {
 			b.count("fir.1", schemas.Revision(i+1), row(1, 9, 9, 1, schemas.Count(i), 2, 2, 2))
 			n.hint()
 			time.Sleep(101 * time.Millisecond)
 		}
-		broken = false
+		broken.Store(false)
 		n.mustFinish()
 		n.mustEnd()
 		staged := slices.ContainsFunc(store.keys(), func(k string) bool { return strings.HasPrefix(k, "stages/") })
@@ -343,7 +344,7 @@ func TestALedgerOfOtherRecordsCannotFinishAStage(t *testing.T) {
 // there.
 func TestASequencerThatSleptAtAnyWriteCannotForkTheLog(t *testing.T) {
 	_, writes := unharmed(t)
-	for at := 1; at <= writes; at++ {
+	for at := 1; at <= writes; at += stride() {
 		t.Run(fmt.Sprintf("asleep at write %d", at), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := openElection(t, smallElection())
