@@ -163,13 +163,6 @@ func (a *Aggregator) Ready() error {
 // ledger.
 func (a *Aggregator) Taken() uint64 { return a.taken.Load() }
 
-// checkpoint is, for a stream with one order, a position up to which all of it
-// is in the ledger.
-func (a *Aggregator) checkpoint() (at schemas.Checkpoint) {
-	a.each(func(w *Worker) { at = max(at, schemas.Checkpoint(w.checkpoint.Load())) })
-	return at
-}
-
 // each calls fn with every worker.
 func (a *Aggregator) each(fn func(*Worker)) {
 	a.mu.Lock()

@@ -147,6 +147,13 @@ func oneShard(e *schemas.Election, s stream.Ordered) stream.Source {
 	return stream.OneShard(s, e.Definition.Partitions, time.Now)
 }
 
+// checkpoint is, for a stream with one order, a position up to which all of it
+// is in the ledger.
+func (a *Aggregator) checkpoint() (at schemas.Checkpoint) {
+	a.each(func(w *Worker) { at = max(at, schemas.Checkpoint(w.checkpoint.Load())) })
+	return at
+}
+
 // start runs an aggregator until the returned function stops it.
 func start(tb testing.TB, cfg Config) (*Aggregator, func()) {
 	tb.Helper()
