@@ -38,12 +38,23 @@ func (e *Election) seats(need *[2]seat, correction bool) []seat {
 // It costs one Ed25519 verification a seat, and none for what fails before.
 func (r *Keyring) Authorize(e *Election, v *Envelope, unit UnitIndex, correction bool) *FieldError {
 	var room [2]seat
-	seats := e.seats(&room, correction)
-	county := e.Units[unit].County
+	return r.fill(e.seats(&room, correction), &v.signedText, e.Units[unit].County, "/envelope")
+}
+
+// AuthorizeRelease checks that l carries the signatures of two supervisors of
+// the unit's county, by the same rules as Authorize.
+func (r *Keyring) AuthorizeRelease(e *Election, l *Release, unit UnitIndex) *FieldError {
+	var room [2]seat
+	return r.fill(e.seats(&room, true), &l.signedText, e.Units[unit].County, "/release")
+}
+
+// fill finds a signature for every seat and verifies it. Errors name a field
+// below at.
+func (r *Keyring) fill(seats []seat, t *signedText, county CountyIndex, at string) *FieldError {
 	filled, unknown, wrong := 0, -1, -1
 	var line [2]int // the signature line of each seat
-	for i := range v.Signatures() {
-		s := &v.Signatures()[i]
+	for i := range t.Signatures() {
+		s := &t.Signatures()[i]
 		key := r.Lookup(s.Name)
 		if key == nil || key.Hash != s.Hash {
 			unknown = i
@@ -52,22 +63,22 @@ func (r *Keyring) Authorize(e *Election, v *Envelope, unit UnitIndex, correction
 		if seated(seats, key) {
 			continue
 		}
-		at := vacant(seats, key, county)
-		if at < 0 {
+		free := vacant(seats, key, county)
+		if free < 0 {
 			wrong = i
 			continue
 		}
-		seats[at].key, line[at] = key, i
+		seats[free].key, line[free] = key, i
 		if filled++; filled == len(seats) {
 			break
 		}
 	}
 	if filled < len(seats) {
-		return unseated(seats, unknown, wrong)
+		return unseated(seats, unknown, wrong, at)
 	}
-	for at := range seats {
-		if !v.Verify(line[at], seats[at].key) {
-			return signatureError(line[at], ProblemSignature, "does not verify: the key, the note or the body changed after signing")
+	for i := range seats {
+		if !t.Verify(line[i], seats[i].key) {
+			return signatureError(at, line[i], ProblemSignature, "does not verify: the key, the note or the body changed after signing")
 		}
 	}
 	return nil
@@ -95,7 +106,7 @@ func seated(seats []seat, key *Key) bool {
 
 // unseated says why not every seat is filled: a key that may not sign this
 // tells most, then one that nobody knows.
-func unseated(seats []seat, unknown, wrong int) *FieldError {
+func unseated(seats []seat, unknown, wrong int, at string) *FieldError {
 	want := "want a signature by the unit's " + string(Official)
 	switch {
 	case seats[0].role == Supervisor:
@@ -105,13 +116,13 @@ func unseated(seats []seat, unknown, wrong int) *FieldError {
 	}
 	switch {
 	case wrong >= 0:
-		return signatureError(wrong, ProblemRole, want+": this key is known and may not sign this")
+		return signatureError(at, wrong, ProblemRole, want+": this key is known and may not sign this")
 	case unknown >= 0:
-		return signatureError(unknown, ProblemUnknownKey, want+": this key is not in the roster")
+		return signatureError(at, unknown, ProblemUnknownKey, want+": this key is not in the roster")
 	}
-	return &FieldError{Field: "/envelope/signatures", Want: want, Code: ProblemSignaturesMissing}
+	return &FieldError{Field: at + "/signatures", Want: want, Code: ProblemSignaturesMissing}
 }
 
-func signatureError(line int, code ProblemCode, want string) *FieldError {
-	return &FieldError{Field: "/envelope/signatures/" + strconv.Itoa(line), Want: want, Code: code}
+func signatureError(at string, line int, code ProblemCode, want string) *FieldError {
+	return &FieldError{Field: at + "/signatures/" + strconv.Itoa(line), Want: want, Code: code}
 }

@@ -41,6 +41,40 @@ type Rules struct {
 	// Registered: units state registered voters, so that ballots can be held
 	// against them.
 	Registered bool `json:"registered"`
+	// Outliers: what is held because it is too much, or too much alike. Absent:
+	// nothing is.
+	Outliers *OutlierRules `json:"outliers,omitempty"`
+}
+
+// OutlierRules hold what is possible and yet unlikely. Each is optional. They
+// do not apply to corrections, which two supervisors signed.
+type OutlierRules struct {
+	// History: a precinct's ballots against Unit.History.
+	History *HistoryRule `json:"history,omitempty"`
+	// Neighbours: a precinct against the mean of the units of its county that
+	// count already; ballots where they are known, else the votes of each contest.
+	Neighbours *NeighbourRule `json:"neighbours,omitempty"`
+	// Twins: a unit that states exactly the numbers of another one of its county.
+	Twins *TwinRule `json:"twins,omitempty"`
+}
+
+// HistoryRule holds more than Percent of what was, above Least ballots.
+type HistoryRule struct {
+	Percent int `json:"percent"`
+	Least   int `json:"least"`
+}
+
+// NeighbourRule holds more than Percent of the mean, above Least, once Units
+// others count.
+type NeighbourRule struct {
+	Percent int `json:"percent"`
+	Least   int `json:"least"`
+	Units   int `json:"units"`
+}
+
+// TwinRule holds equal rows whose votes, over all contests, reach Least.
+type TwinRule struct {
+	Least int `json:"least"`
 }
 
 // State is a state of the election; a county's night has just one.
@@ -126,6 +160,8 @@ type Unit struct {
 	// Registered voters; zero where Rules.Registered is false or the unit is
 	// administrative.
 	Registered int `json:"registered,omitempty"`
+	// History: ballots cast in the last comparable election; zero: not known.
+	History int `json:"history,omitempty"`
 }
 
 // ParseDefinition reads and validates a definition. Unknown fields are an

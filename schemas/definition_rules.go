@@ -41,7 +41,38 @@ func (d *Definition) validateHead() error {
 			return fmt.Errorf("countTypes: %s twice", t)
 		}
 	}
+	return d.Rules.Outliers.validate()
+}
+
+// validate returns the first figure that a rule cannot have.
+func (r *OutlierRules) validate() error {
+	if r == nil {
+		return nil
+	}
+	for _, figure := range r.figures() {
+		if figure.is < figure.least || figure.is > int(MaxCount) {
+			return fmt.Errorf("rules: outliers: %s is %d, want %d to %d", figure.name, figure.is, figure.least, MaxCount)
+		}
+	}
 	return nil
+}
+
+type ruleFigure struct {
+	name      string
+	is, least int
+}
+
+func (r *OutlierRules) figures() (out []ruleFigure) {
+	if h := r.History; h != nil {
+		out = append(out, ruleFigure{"history percent", h.Percent, 101}, ruleFigure{"history least", h.Least, 0})
+	}
+	if n := r.Neighbours; n != nil {
+		out = append(out, ruleFigure{"neighbours percent", n.Percent, 101}, ruleFigure{"neighbours least", n.Least, 0}, ruleFigure{"neighbours units", n.Units, 1})
+	}
+	if t := r.Twins; t != nil {
+		out = append(out, ruleFigure{"twins least", t.Least, 1})
+	}
+	return out
 }
 
 // unique records identifiers of one kind and refuses bad and repeated ones.

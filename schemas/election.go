@@ -68,6 +68,8 @@ type UnitPlace struct {
 	ID         UnitID
 	County     CountyIndex
 	Registered int // 0: not known
+	History    int // 0: not known
+	Kind       UnitKind
 	*Placement
 }
 
@@ -170,7 +172,7 @@ func compile(d *Definition, hash Digest) *Election {
 		u := &d.Units[i]
 		e.units[u.ID] = UnitIndex(i)
 		c := e.counties[u.County]
-		e.Units[i] = UnitPlace{ID: u.ID, County: c, Registered: u.Registered}
+		e.Units[i] = UnitPlace{ID: u.ID, County: c, Registered: u.Registered, History: u.History, Kind: u.Kind}
 		e.Counties[c].Units = append(e.Counties[c].Units, UnitIndex(i))
 	}
 	for c := range e.Counties {

@@ -2,7 +2,6 @@ package schemas
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -32,19 +31,13 @@ const submissionKind = "/submission/v1"
 // Exact bytes are signed: nobody has to agree on a canonical JSON.
 // Every field aliases the parsed bytes.
 type Envelope struct {
-	Text     []byte // what is signed
+	signedText
 	Origin   []byte
 	Unit     []byte
 	Revision Revision
 	Body     []byte
 	Digest   Digest // of Body, checked
-
-	signatures [MaxSignatures]Signature
-	n          int
 }
-
-// Signatures lists the signature lines, unchecked.
-func (v *Envelope) Signatures() []Signature { return v.signatures[:v.n] }
 
 // Parse reads an envelope and checks that length and digest fit the body. It
 // checks no signature. Errors are *FieldError.
@@ -116,12 +109,6 @@ func (v *Envelope) parseText() error {
 	}
 	v.Origin, v.Unit, v.Revision = origin, line[1], revision
 	return nil
-}
-
-// Verify checks signature i against key k, whose name and hash must match.
-func (v *Envelope) Verify(i int, k *Key) bool {
-	s := &v.signatures[i]
-	return k.Hash == s.Hash && k.Name == string(s.Name) && ed25519.Verify(k.Public, v.Text, s.Sig[:])
 }
 
 // AppendEnvelope signs body for a unit and revision and appends the envelope.

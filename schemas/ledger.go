@@ -5,20 +5,38 @@ type HoldCode string
 
 // The reasons for holds.
 const (
+	HoldDefinition HoldCode = "other-definition"
 	HoldIdentity   HoldCode = "identity-broken"
 	HoldRegistered HoldCode = "ballots-over-registered"
 	HoldLowered    HoldCode = "count-lowered"
 	HoldMissing    HoldCode = "contest-missing"
+	HoldTwin       HoldCode = "same-as-another"
+	HoldOutlier    HoldCode = "outlier"
 	HoldConflict   HoldCode = "revision-conflict"
+	HoldRelease    HoldCode = "release-of-nothing"
 	HoldPoison     HoldCode = "poison"
 )
 
 // HoldCodes lists all reasons, for metrics and pages.
-var HoldCodes = []HoldCode{HoldIdentity, HoldRegistered, HoldLowered, HoldMissing, HoldConflict, HoldPoison}
+var HoldCodes = []HoldCode{
+	HoldDefinition, HoldIdentity, HoldRegistered, HoldLowered, HoldMissing, HoldTwin, HoldOutlier, HoldConflict, HoldRelease, HoldPoison,
+}
+
+// Releasable reports whether two supervisors may let such a hold count: all
+// but those whose record states no numbers that could.
+func (c HoldCode) Releasable() bool { return c != HoldPoison && c != HoldRelease }
 
 // Explanation is the public sentence for the reason.
 func (c HoldCode) Explanation() string {
 	switch c {
+	case HoldDefinition:
+		return "It was made for another edition of the ballot definition."
+	case HoldTwin:
+		return "Another unit of the county has exactly the same numbers."
+	case HoldOutlier:
+		return "The numbers are far above what this unit or its neighbours would lead one to expect."
+	case HoldRelease:
+		return "A release that names nothing that is held."
 	case HoldIdentity:
 		return "Votes, undervotes and overvotes do not add up to the ballots cast."
 	case HoldRegistered:
@@ -43,7 +61,13 @@ const (
 	EntryCounted    EntryKind = "counted"    // replaces the unit's numbers
 	EntrySuperseded EntryKind = "superseded" // fine, but a later revision already counts
 	EntryHeld       EntryKind = "held"       // changes no number; Hold says why
+	// The record of these two is a Release; Held says of which entry.
+	EntryReleased EntryKind = "released" // the held numbers replace the unit's from here on
+	EntryLapsed   EntryKind = "lapsed"   // a later revision counts already: it changes no number
 )
+
+// EntryKinds lists them all.
+var EntryKinds = []EntryKind{EntryCounted, EntrySuperseded, EntryHeld, EntryReleased, EntryLapsed}
 
 // Entry is one line of a partition's ledger. Seq counts a partition's entries
 // densely from 1; nothing in an entry ever changes.
@@ -52,9 +76,10 @@ type Entry struct {
 	Seq       uint64
 	Kind      EntryKind
 	Hold      HoldCode // for EntryHeld
+	Held      uint64   // for EntryReleased and EntryLapsed: Seq of the hold, in the same partition
 	Unit      UnitID   // empty for poison that names no unit
 	Revision  Revision
-	Digest    Digest     // of the body
+	Digest    Digest     // of the body; of a release that of the held body
 	At        Checkpoint // where its exact bytes lie in the stream
 }
 

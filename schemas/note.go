@@ -89,6 +89,24 @@ type Signature struct {
 	Sig  [ed25519.SignatureSize]byte
 }
 
+// signedText is the text of a parsed note and its signature lines. It aliases
+// the note.
+type signedText struct {
+	Text []byte // what is signed
+
+	signatures [MaxSignatures]Signature
+	n          int
+}
+
+// Signatures lists the signature lines, unchecked.
+func (t *signedText) Signatures() []Signature { return t.signatures[:t.n] }
+
+// Verify checks signature i against key k, whose name and hash must match.
+func (t *signedText) Verify(i int, k *Key) bool {
+	s := &t.signatures[i]
+	return k.Hash == s.Hash && k.Name == string(s.Name) && ed25519.Verify(k.Public, t.Text, s.Sig[:])
+}
+
 // isKeyName reports whether b can name a key: no '+', no control characters.
 func isKeyName(b []byte) bool {
 	for _, c := range b {

@@ -8,6 +8,9 @@ type Statement struct {
 	Unit       UnitIndex
 	Revision   Revision
 	Correction bool
+	// OtherDefinition: the body names another edition of the definition, though
+	// it fits this one.
+	OtherDefinition bool
 	// Cells follow Units[Unit].Style: count types that were not stated are 0,
 	// contests that were not stated are 0 from their report cell on.
 	Cells []Count
@@ -20,9 +23,22 @@ func (e *Election) Resolve(s *Submission, st *Statement) error {
 	if string(s.Election) != string(e.Definition.Election) {
 		return coded(ProblemElection, "/election", "want %q", e.Definition.Election)
 	}
-	if string(s.Definition) != e.hashText {
+	if st.OtherDefinition = string(s.Definition) != e.hashText; !st.OtherDefinition {
+		return e.resolve(s, st)
+	}
+	_, err := ParseDigest(string(s.Definition))
+	if err == nil {
+		err = e.resolve(s, st)
+	}
+	if err != nil {
 		return coded(ProblemDefinition, "/definition", "want the hash of the ballot definition in force, %s", e.hashText)
 	}
+	return nil
+}
+
+// resolve spreads a body over the unit's row, whatever definition it names.
+
+func (e *Election) resolve(s *Submission, st *Statement) error {
 	u, ok := e.units[UnitID(s.Unit)]
 	if !ok {
 		return coded(ProblemUnknownUnit, "/unit", "%s is no unit of this election", strconv.QuoteToASCII(clip(string(s.Unit))))
@@ -183,6 +199,9 @@ func (r *resolver) votesFit(section *Section, def *Contest, at func(string) stri
 // Implausible holds a statement against the identities that the election
 // knows and returns the first that is broken, or "".
 func (e *Election) Implausible(st *Statement) HoldCode {
+	if st.OtherDefinition {
+		return HoldDefinition
+	}
 	if !e.Definition.Rules.Ballots {
 		return ""
 	}
