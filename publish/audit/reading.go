@@ -19,6 +19,7 @@ type reading struct {
 	unsigned  string // why its signatures are not enough
 
 	correction bool
+	foreign    bool     // its body names another edition of the definition
 	row        []uint32 // in the form of the unit's style
 }
 
@@ -55,6 +56,7 @@ func (r *reader) read(p schemas.Partition, record []byte, out *reading) {
 		return
 	}
 	out.correction = r.submission.Correction != nil
+	out.foreign = string(r.submission.Definition) != r.election.Hash.String()
 	if out.poison = r.lines(out.correction); out.poison != "" {
 		return
 	}

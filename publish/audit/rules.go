@@ -37,6 +37,9 @@ func (f *forms) weigh(r *reading, counted schemas.Revision, before []uint32) ver
 
 // implausible returns the first identity that the counts break.
 func (f *forms) implausible(r *reading) schemas.HoldCode {
+	if r.foreign {
+		return schemas.HoldDefinition
+	}
 	if !f.Rules.Ballots {
 		return ""
 	}

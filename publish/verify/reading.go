@@ -152,7 +152,9 @@ func (r *reader) count(x *reading, v *schemas.Envelope) (poison string) {
 		return "it has fewer signatures than it needs"
 	}
 	x.cells = r.statement.Cells // moved out by read
-	x.hold = implausible(r.election, &r.statement)
+	if x.hold = implausible(r.election, &r.statement); string(r.submission.Definition) != r.election.Hash.String() {
+		x.hold = schemas.HoldDefinition
+	}
 	return ""
 }
 
@@ -174,7 +176,7 @@ func (v verdict) String() string {
 // ruled are the holds that follow from the log alone. Others rest on facts or
 // settings that are not in it.
 var ruled = []schemas.HoldCode{
-	schemas.HoldIdentity, schemas.HoldRegistered, schemas.HoldLowered, schemas.HoldMissing, schemas.HoldConflict, schemas.HoldPoison,
+	schemas.HoldDefinition, schemas.HoldIdentity, schemas.HoldRegistered, schemas.HoldLowered, schemas.HoldMissing, schemas.HoldConflict, schemas.HoldPoison,
 }
 
 func isRuled(code schemas.HoldCode) bool { return slices.Contains(ruled, code) }

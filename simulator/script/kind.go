@@ -27,6 +27,8 @@ const (
 	Overfull
 	// Missing leaves out a contest that was reported.
 	Missing
+	// OtherDefinition is made for another edition of the ballot definition.
+	OtherDefinition
 
 	// BadSignature is signed over other bytes.
 	BadSignature
@@ -42,8 +44,6 @@ const (
 	UnknownUnit
 	// UnknownContest names a contest that does not exist.
 	UnknownContest
-	// StaleDefinition is made for another ballot definition.
-	StaleDefinition
 	// WrongElection is made for another election.
 	WrongElection
 	// VotesExceed has more votes than its ballots hold.
@@ -81,29 +81,29 @@ var outcomes = [kinds]struct {
 	Misstated:  {"misstated", counted},
 	Correction: {"correction", counted},
 
-	Late:       {"late", Outcome{Entry: schemas.EntrySuperseded}},
-	Lowered:    {"lowered", held(schemas.HoldLowered)},
-	Conflict:   {"conflict", held(schemas.HoldConflict)},
-	Unbalanced: {"unbalanced", held(schemas.HoldIdentity)},
-	Overfull:   {"overfull", held(schemas.HoldRegistered)},
-	Missing:    {"missing", held(schemas.HoldMissing)},
+	Late:            {"late", Outcome{Entry: schemas.EntrySuperseded}},
+	Lowered:         {"lowered", held(schemas.HoldLowered)},
+	Conflict:        {"conflict", held(schemas.HoldConflict)},
+	Unbalanced:      {"unbalanced", held(schemas.HoldIdentity)},
+	Overfull:        {"overfull", held(schemas.HoldRegistered)},
+	Missing:         {"missing", held(schemas.HoldMissing)},
+	OtherDefinition: {"other-definition", held(schemas.HoldDefinition)},
 
-	BadSignature:    {"bad-signature", Outcome{Problem: schemas.ProblemSignature}},
-	WrongKey:        {"wrong-key", Outcome{Problem: schemas.ProblemUnknownKey}},
-	WrongRole:       {"wrong-role", Outcome{Problem: schemas.ProblemRole}},
-	Unsigned:        {"unsigned", malformed},
-	OneSupervisor:   {"one-supervisor", Outcome{Problem: schemas.ProblemSignaturesMissing}},
-	UnknownUnit:     {"unknown-unit", Outcome{Problem: schemas.ProblemUnknownUnit}},
-	UnknownContest:  {"unknown-contest", Outcome{Problem: schemas.ProblemContest}},
-	StaleDefinition: {"stale-definition", Outcome{Problem: schemas.ProblemDefinition}},
-	WrongElection:   {"wrong-election", Outcome{Problem: schemas.ProblemElection}},
-	VotesExceed:     {"votes-exceed", Outcome{Problem: schemas.ProblemVotesExceed}},
-	Truncated:       {"truncated", malformed},
-	Negative:        {"negative", malformed},
-	Fraction:        {"fraction", malformed},
-	Huge:            {"huge", malformed},
-	DuplicateKey:    {"duplicate-key", malformed},
-	InvalidUTF8:     {"invalid-utf8", malformed},
+	BadSignature:   {"bad-signature", Outcome{Problem: schemas.ProblemSignature}},
+	WrongKey:       {"wrong-key", Outcome{Problem: schemas.ProblemUnknownKey}},
+	WrongRole:      {"wrong-role", Outcome{Problem: schemas.ProblemRole}},
+	Unsigned:       {"unsigned", malformed},
+	OneSupervisor:  {"one-supervisor", Outcome{Problem: schemas.ProblemSignaturesMissing}},
+	UnknownUnit:    {"unknown-unit", Outcome{Problem: schemas.ProblemUnknownUnit}},
+	UnknownContest: {"unknown-contest", Outcome{Problem: schemas.ProblemContest}},
+	WrongElection:  {"wrong-election", Outcome{Problem: schemas.ProblemElection}},
+	VotesExceed:    {"votes-exceed", Outcome{Problem: schemas.ProblemVotesExceed}},
+	Truncated:      {"truncated", malformed},
+	Negative:       {"negative", malformed},
+	Fraction:       {"fraction", malformed},
+	Huge:           {"huge", malformed},
+	DuplicateKey:   {"duplicate-key", malformed},
+	InvalidUTF8:    {"invalid-utf8", malformed},
 }
 
 var (
@@ -126,9 +126,9 @@ func (k Kind) Outcome() Outcome { return outcomes[k].Outcome }
 
 // refused and heldKinds list the faults that the script draws from.
 var (
-	heldKinds    = []Kind{Lowered, Conflict, Unbalanced, Overfull, Missing}
+	heldKinds    = []Kind{Lowered, Conflict, Unbalanced, Overfull, Missing, OtherDefinition}
 	refusedKinds = []Kind{
-		BadSignature, WrongKey, WrongRole, Unsigned, OneSupervisor, UnknownUnit, UnknownContest, StaleDefinition,
+		BadSignature, WrongKey, WrongRole, Unsigned, OneSupervisor, UnknownUnit, UnknownContest,
 		WrongElection, VotesExceed, Truncated, Negative, Fraction, Huge, DuplicateKey, InvalidUTF8,
 	}
 )

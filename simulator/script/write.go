@@ -44,7 +44,7 @@ func (s *Script) appendBody(w *scratch, e *Event, dst []byte) []byte {
 	}
 	start := len(dst)
 	dst = s.election.AppendBody(dst, e.Unit, e.Revision, w.row, s.stages[e.stage].stated, c)
-	if e.Kind.Outcome().Problem == "" {
+	if e.Kind == Report {
 		return dst
 	}
 	return append(dst[:start], s.spoil(e, dst[start:])...)
@@ -112,7 +112,7 @@ func (s *Script) spoil(e *Event, body []byte) []byte {
 		return insertAfter(body, []byte(`"unit":"`+string(s.election.Units[e.Unit].ID)), strayUnit)
 	case UnknownContest:
 		return insertAfter(body, []byte(`{"contest":"`), "no-such-contest-")
-	case StaleDefinition:
+	case OtherDefinition:
 		return flipHex(body, []byte(`"definition":"`))
 	case WrongElection:
 		return insertAfter(body, []byte(`"election":"`), "other-")
