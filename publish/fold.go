@@ -25,16 +25,19 @@ type fold struct {
 	sizes    []uint64              // entries seen, by partition
 	entries  uint64                // seen in all
 	log      schemas.LogSize       // size of the public log with all of them: other leaves are in it, too
-	accepted uint64                // counted or superseded
+	accepted uint64                // entries that are no holds: counted, superseded, released or lapsed
 	held     map[schemas.HoldCode]uint64
-	heldAll  uint64
-	replaced uint64 // counted rows that a later revision took the place of
+	heldAll  uint64 // holds, those that were released since among them
+	holds    holdBook
+	replaced uint64 // counted rows that another took the place of
 
 	// Scratch of apply.
 	envelope   schemas.Envelope
 	submission schemas.Submission
 	statement  schemas.Statement
+	note       schemas.Release
 	before     []schemas.Count
+	row        []schemas.Count
 	compact    []byte
 }
 
@@ -43,6 +46,7 @@ type fold struct {
 type countedUnit struct {
 	cells    []byte // schemas.AppendCells; nil before the first report
 	revision schemas.Revision
+	holds    bool // there are some of the unit
 }
 
 func newFold(e *schemas.Election) *fold {
@@ -54,6 +58,7 @@ func newFold(e *schemas.Election) *fold {
 		changed:  make([]schemas.LogSize, len(e.Counties)),
 		sizes:    make([]uint64, e.Definition.Partitions),
 		held:     make(map[schemas.HoldCode]uint64),
+		holds:    newHoldBook(e.Definition.Partitions),
 	}
 	for i := range f.rows {
 		f.rows[i] = make([]int64, e.Counties[i].Cells)
@@ -78,19 +83,11 @@ func (f *fold) apply(entry *schemas.Entry, record []byte) error {
 	if err := f.check(entry); err != nil {
 		return err
 	}
-	switch entry.Kind {
-	case schemas.EntryCounted:
-		if err := f.count(entry, record); err != nil {
-			return err
-		}
+	if err := f.take(entry, record); err != nil {
+		return err
+	}
+	if entry.Kind != schemas.EntryHeld {
 		f.accepted++
-	case schemas.EntrySuperseded:
-		f.accepted++
-	case schemas.EntryHeld:
-		f.held[entry.Hold]++
-		f.heldAll++
-	default:
-		return replayError(entry, "kind "+string(entry.Kind)+" is not known", nil)
 	}
 	f.sizes[entry.Partition]++
 	f.entries++
@@ -98,19 +95,41 @@ func (f *fold) apply(entry *schemas.Entry, record []byte) error {
 	return nil
 }
 
-// count replaces the unit's row in its county by the submission's.
+func (f *fold) take(entry *schemas.Entry, record []byte) error {
+	switch entry.Kind {
+	case schemas.EntryCounted:
+		return f.count(entry, record)
+	case schemas.EntrySuperseded:
+		return nil
+	case schemas.EntryHeld:
+		return f.hold(entry, record)
+	case schemas.EntryReleased, schemas.EntryLapsed:
+		return f.release(entry, record)
+	}
+	return replayError(entry, "kind "+string(entry.Kind)+" is not known", nil)
+}
+
+// count takes in a submission that counts.
 func (f *fold) count(entry *schemas.Entry, record []byte) error {
 	if err := f.read(entry, record); err != nil {
 		return err
 	}
 	u := f.statement.Unit
-	unit := &f.units[u]
-	if entry.Revision <= unit.revision {
+	if entry.Revision <= f.units[u].revision {
 		return replayError(entry, "counts, though a later revision counts already", nil)
 	}
+	if f.statement.OtherDefinition {
+		return replayError(entry, "counts, though it was made for another edition of the definition", nil)
+	}
+	return f.replace(entry, u, f.statement.Cells)
+}
+
+// replace replaces the unit's row in its county by another.
+func (f *fold) replace(entry *schemas.Entry, u schemas.UnitIndex, cells []schemas.Count) error {
+	unit := &f.units[u]
 	var before []schemas.Count
 	if unit.cells != nil {
-		f.before = slices.Grow(f.before[:0], len(f.statement.Cells))[:len(f.statement.Cells)]
+		f.before = slices.Grow(f.before[:0], len(cells))[:len(cells)]
 		if err := schemas.ReadCells(unit.cells, f.before); err != nil {
 			return replayError(entry, "reading the row it replaces", err)
 		}
@@ -118,11 +137,25 @@ func (f *fold) count(entry *schemas.Entry, record []byte) error {
 		f.replaced++
 	}
 	county := f.election.Units[u].County
-	f.election.Fold(f.rows[county], u, before, f.statement.Cells)
-	f.compact = schemas.AppendCells(f.compact[:0], f.statement.Cells)
+	f.election.Fold(f.rows[county], u, before, cells)
+	f.compact = schemas.AppendCells(f.compact[:0], cells)
 	unit.cells, unit.revision = bytes.Clone(f.compact), entry.Revision
+	if unit.holds {
+		f.holds.supersede(u, entry.Revision)
+	}
 	f.touch(county)
 	f.changed[county] = f.log + 1
+	return nil
+}
+
+// open parses the record as the envelope that the entry speaks of.
+func (f *fold) open(entry *schemas.Entry, record []byte) error {
+	if err := f.envelope.Parse(record); err != nil {
+		return replayError(entry, "its record is no envelope", err)
+	}
+	if f.envelope.Digest != entry.Digest {
+		return replayError(entry, "its record has another digest", nil)
+	}
 	return nil
 }
 
@@ -130,12 +163,14 @@ func (f *fold) count(entry *schemas.Entry, record []byte) error {
 // entry speaks of. Signatures were checked before the receipt; the public
 // verifier checks them again.
 func (f *fold) read(entry *schemas.Entry, record []byte) error {
-	if err := f.envelope.Parse(record); err != nil {
-		return replayError(entry, "its record is no envelope", err)
+	if err := f.open(entry, record); err != nil {
+		return err
 	}
-	if f.envelope.Digest != entry.Digest {
-		return replayError(entry, "its record has another digest", nil)
-	}
+	return f.resolve(entry)
+}
+
+// resolve holds the opened envelope against the election.
+func (f *fold) resolve(entry *schemas.Entry) error {
 	if err := f.submission.Decode(f.envelope.Body); err != nil {
 		return replayError(entry, "its body cannot be read", err)
 	}

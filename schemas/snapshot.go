@@ -27,9 +27,10 @@ const snapshotKind = "/snapshot/v1"
 //	held 13
 //	time 2026-11-03T21:04:05.123Z
 //
-// accepted counts submissions that count or did (a later revision took over);
-// held counts those that change no number. The snapshot itself is the leaf of
-// the log behind those it commits to.
+// accepted counts submissions that count or did (a later revision took over)
+// and releases; held counts submissions that were held, whether or not one of
+// those releases let them count: holds.ndjson says what became of each. The
+// snapshot itself is the leaf of the log behind those it commits to.
 type Snapshot struct {
 	Origin   string
 	Number   SnapshotNumber

@@ -68,8 +68,6 @@ func (v *verification) take(ctx context.Context, index int64, x *reading) error 
 		if index != 0 {
 			v.report.find(CheckAuthority, fmt.Sprintf("leaf %d", index), "%v", authority.ErrGenesis)
 		}
-	case *leaf.Correction:
-		v.tally.correct(index, l)
 	default:
 		v.report.leave("leaf %d is of kind %s, whose effect this version does not know", index, l.Kind())
 		return errStopped

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
 	"tallystream/schemas/cdf"
 )
@@ -192,20 +191,4 @@ func (t *tally) add(unit schemas.UnitIndex, cells []schemas.Count, sign int64) {
 		}
 	}
 	t.dirty[u.County] = true
-}
-
-// correct checks that a correction's leaf links what it says.
-func (t *tally) correct(index int64, l *leaf.Correction) {
-	where := fmt.Sprintf("leaf %d", index)
-	u, ok := t.election.Unit(l.Unit)
-	if !ok {
-		t.report.find(CheckLeaf, where, "a correction of %q, which is no unit of this election", l.Unit)
-		return
-	}
-	x := &t.units[u]
-	if x.Revision != l.Revision || x.At != int64(l.Submission) || x.Before != int64(l.Replaces) || x.Reason == "" || x.Reason != l.Reason {
-		t.report.find(CheckDecision, where,
-			"a correction of unit %s by leaf %d for leaf %d because of %q; what counts is leaf %d for leaf %d with the reason %q",
-			l.Unit, l.Submission, l.Replaces, l.Reason, x.At, x.Before, x.Reason)
-	}
 }

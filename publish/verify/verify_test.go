@@ -84,11 +84,12 @@ var spying sync.Mutex
 // nothing here replays.
 func TestWhatIsNotKnownIsNotCalledVerified(t *testing.T) {
 	f := newForger(t, play(t))
-	text, err := log.Sign([]byte(origin+"/release/v1\n"), signerOf("supervisor.1"), signerOf("supervisor.2"))
+	text, err := schemas.AppendRelease(nil, origin, "oak.1", 50, schemas.DigestOf(nil), schemas.ReleaseChecked, "Checked.",
+		signerOf("supervisor.1"), signerOf("supervisor.2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.leaves = append(f.leaves, f.encode(&leaf.Release{Partition: 0, Seq: 200, Unit: "oak.1", Revision: 50, Hold: 317, Note: text}))
+	f.leaves = append(f.leaves, f.encode(&leaf.Release{Outcome: schemas.EntryReleased, Partition: 0, Seq: 200, Unit: "oak.1", Revision: 50, Hold: 31, Note: text}))
 	r, st := check(t, verify.Options{Source: f.relog().site})
 	if r.Verdict != verify.Incomplete || st != nil || len(r.Unchecked) == 0 {
 		t.Error(print(r))

@@ -3,7 +3,6 @@ package leaf_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
@@ -35,6 +34,18 @@ func record(t testing.TB, unit schemas.UnitID, revision schemas.Revision, body s
 	t.Helper()
 	signer, _ := key(t, "leon.example.org/official")
 	b, err := schemas.AppendEnvelope(nil, origin, unit, revision, []byte(body), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// released is a release that two supervisors signed.
+func released(t testing.TB, unit schemas.UnitID, revision schemas.Revision, held schemas.Digest) []byte {
+	t.Helper()
+	one, _ := key(t, "sup/1")
+	two, _ := key(t, "sup/2")
+	b, err := schemas.AppendRelease(nil, origin, unit, revision, held, schemas.ReleaseChecked, "Held against the tape.", one, two)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +103,7 @@ func all(t testing.TB) map[string]leaf.Leaf {
 	roots.Threshold, roots.Roots = 2, []string{root1, root2}
 	amendment := leaf.NewStatement(leaf.KindAmendment, origin, 4)
 	amendment.File = leaf.File{Digest: digest, Bytes: 901}
-	release := fmt.Appendf(nil, "%s/release/v1\nleon-001\n3\n", origin)
+	release := released(t, "leon-001", 3, schemas.DigestOf([]byte(body)))
 	return map[string]leaf.Leaf{
 		"definition": &leaf.Definition{
 			Origin: origin, Election: "test", Definition: leaf.File{Digest: digest, Bytes: 7}, Roster: leaf.File{Digest: digest, Bytes: 8},
@@ -108,9 +119,11 @@ func all(t testing.TB) map[string]leaf.Leaf {
 			Digest: schemas.DigestOf([]byte(body)), Bytes: uint64(len(held)), Record: held},
 		"poison":           &leaf.Hold{Code: schemas.HoldPoison, Partition: 3, Seq: 19, Digest: schemas.DigestOf(junk), Bytes: uint64(len(junk)), Record: junk},
 		"poison too large": &leaf.Hold{Code: schemas.HoldPoison, Partition: 3, Seq: 20, Digest: digest, Bytes: 1 << 20},
-		"release":          &leaf.Release{Partition: 3, Seq: 21, Unit: "leon-001", Revision: 3, Hold: 88, Note: signed(t, release, "sup/1", "sup/2")},
-		"correction":       &leaf.Correction{Unit: "leon-001", Revision: 4, Submission: 90, Replaces: 77, Reason: schemas.CorrectDuplicate},
-		"roster":           statement(t, roster), "key": statement(t, change), "roots": statement(t, roots), "amendment": statement(t, amendment),
+		"release":          &leaf.Release{Outcome: schemas.EntryReleased, Partition: 3, Seq: 21, Unit: "leon-001", Revision: 3, Hold: 18, Note: release},
+		"lapsed":           &leaf.Release{Outcome: schemas.EntryLapsed, Partition: 3, Seq: 22, Unit: "leon-001", Revision: 3, Hold: 18, Note: release},
+		"release of nothing": &leaf.Hold{Code: schemas.HoldRelease, Partition: 3, Seq: 23, Unit: "leon-001", Revision: 3,
+			Digest: schemas.DigestOf([]byte(body)), Bytes: uint64(len(release)), Record: release},
+		"roster": statement(t, roster), "key": statement(t, change), "roots": statement(t, roots), "amendment": statement(t, amendment),
 		"pause": pause, "resume": resume,
 		"snapshot": &leaf.Snapshot{Note: signed(t, snapshot.AppendText(nil), origin+"/publish")},
 	}

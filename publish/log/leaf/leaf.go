@@ -20,7 +20,6 @@ const (
 	KindSealed     Kind = "tallystream/leaf/sealed/v1"
 	KindHold       Kind = "tallystream/leaf/hold/v1"
 	KindRelease    Kind = "tallystream/leaf/release/v1"
-	KindCorrection Kind = "tallystream/leaf/correction/v1"
 	KindRoster     Kind = "tallystream/leaf/roster/v1"
 	KindKey        Kind = "tallystream/leaf/key/v1"
 	KindRoots      Kind = "tallystream/leaf/roots/v1"
@@ -32,7 +31,7 @@ const (
 
 // Kinds lists them all.
 var Kinds = []Kind{
-	KindDefinition, KindSubmission, KindSealed, KindHold, KindRelease, KindCorrection, KindRoster, KindKey, KindRoots,
+	KindDefinition, KindSubmission, KindSealed, KindHold, KindRelease, KindRoster, KindKey, KindRoots,
 	KindAmendment, KindPause, KindResume, KindSnapshot,
 }
 
@@ -64,8 +63,6 @@ func empty(k Kind) Leaf {
 		return new(Hold)
 	case KindRelease:
 		return new(Release)
-	case KindCorrection:
-		return new(Correction)
 	case KindRoster, KindKey, KindRoots, KindAmendment:
 		return &Statement{kind: k}
 	case KindPause, KindResume:

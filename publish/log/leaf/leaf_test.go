@@ -19,6 +19,7 @@ import (
 // What Decode adds to what was given, and what is not exported but follows.
 var parsed = cmp.Options{
 	cmpopts.IgnoreFields(leaf.Submission{}, "Envelope"), cmpopts.IgnoreFields(leaf.Snapshot{}, "Snapshot"),
+	cmpopts.IgnoreFields(leaf.Release{}, "Release"),
 	cmp.AllowUnexported(leaf.Statement{}), cmpopts.EquateEmpty(),
 }
 
@@ -123,7 +124,12 @@ func TestAWrongLeafIsRefusedWithItsLine(t *testing.T) {
 		{"poison", "sha256 ", "sha265 ", "want sha256"},
 		{"poison", "revision 0", "revision 1", "only poison may name no unit, and then no revision"},
 		{"hold", "unit leon-001\nrevision 3\nsha", "unit -\nrevision 0\nsha", "only poison may name no unit"},
-		{"correction", "replaces 77", "replaces 90", "want a leaf before"},
+		{"release", "outcome released", "outcome counted", "line 2: outcome: want released or lapsed"},
+		{"release", "hold 18", "hold 21", "line 7: hold: want an entry before this one"},
+		{"release", "hold 18", "hold 0", "line 7: hold: want a whole number"},
+		{"release", "unit leon-001\nrevision 3\nhold", "unit leon-001\nrevision 4\nhold", "its record is of another unit or revision"},
+		{"release", "reason checked", "reason cheered", "/release/reason"},
+		{"release of nothing", "sha256 ", "sha256 0", "sha256: digest"},
 		{"definition", "threshold 1", "threshold 3", "threshold 3 of 2 root keys"},
 		{"definition", "threshold 1", "threshold 0", "threshold 0 of 2 root keys"},
 		{"definition", "key log ", "key roster ", "key: want log, snapshot or receipt"},

@@ -84,7 +84,8 @@ func (r *reader) place() (p schemas.Partition, seq uint64, unit schemas.UnitID, 
 	return p, seq, unit, revision
 }
 
-// Hold is an accepted submission that changes no number until it is released.
+// Hold is an accepted submission that changes no number until it is released,
+// or a release of nothing.
 type Hold struct {
 	Code      schemas.HoldCode
 	Partition schemas.Partition
@@ -92,8 +93,9 @@ type Hold struct {
 	// Unit and Revision are empty and 0 for poison that names none.
 	Unit     schemas.UnitID
 	Revision schemas.Revision
-	// Digest is that of the body, or of the whole record where it is no
-	// envelope. Decode checks it where the record is there.
+	// Digest is that of the body; where a release is held, which released
+	// nothing, that of the body it names; and of the whole record where that is
+	// neither, or names no unit. Decode checks it where the record is there.
 	Digest schemas.Digest
 	// Bytes is the length of the record. Record is the record itself, or nil
 	// where it is longer than MaxPayload (poison only).
@@ -165,6 +167,9 @@ func (h *Hold) readUnit(unit string) error {
 
 // check holds the record against what the lines say of it.
 func (h *Hold) check() error {
+	if h.Unit != "" && schemas.IsRelease(h.Record) {
+		return h.checkRelease()
+	}
 	var v schemas.Envelope
 	if h.Unit != "" {
 		if err := readEnvelope(&v, h.Record, h.Unit, h.Revision); err != nil {
@@ -181,6 +186,18 @@ func (h *Hold) check() error {
 	}
 	if digest != h.Digest {
 		return errors.New("its record has another digest")
+	}
+	return nil
+}
+
+// checkRelease is check for a release that released nothing.
+func (h *Hold) checkRelease() error {
+	var l schemas.Release
+	if err := readRelease(&l, h.Record, h.Unit, h.Revision); err != nil {
+		return err
+	}
+	if l.Digest != h.Digest {
+		return errors.New("its record names another digest")
 	}
 	return nil
 }

@@ -11,32 +11,64 @@ import (
 	"tallystream/schemas"
 )
 
-// Release counts a submission that was held. The supervisors' signed note is
-// carried as it is; whether it says so, and whether two of them signed, is for
-// the verifier to check against the roster in force at the leaf's index.
+// Release is what supervisors signed to let a held submission count, and what
+// became of it. Whether two of them did, and whether the hold is there, is for
+// the verifier to check against the leaves before this one.
 type Release struct {
+	// Outcome is released, or lapsed where a later revision counts already.
+	Outcome   schemas.EntryKind
 	Partition schemas.Partition
 	Seq       uint64 // of the release in the partition's ledger
 	Unit      schemas.UnitID
 	Revision  schemas.Revision
-	Hold      uint64 // index of the hold's leaf in the log
-	Note      []byte // signed note
+	Hold      uint64 // Seq of the hold in the same partition
+	Note      []byte // signed note: see schemas.Release
+
+	// Release is Note, parsed by Decode.
+	Release schemas.Release
 }
 
 // Kind is KindRelease.
 func (*Release) Kind() Kind { return KindRelease }
 
 func (l *Release) fields(w *writer) {
+	w.text("outcome", string(l.Outcome))
 	w.place(l.Partition, l.Seq, l.Unit, l.Revision)
 	w.number("hold", l.Hold)
 	w.note(l.Note)
 }
 
 func (l *Release) read(r *reader) error {
+	l.Outcome = parsed(r, "outcome", parseReleaseOutcome)
 	l.Partition, l.Seq, l.Unit, l.Revision = r.place()
-	l.Hold = r.number("hold", 0, math.MaxInt64)
-	l.Note, _ = r.note()
-	return r.err
+	l.Hold = r.number("hold", 1, math.MaxUint64)
+	if r.err == nil && l.Hold >= l.Seq {
+		r.fail("hold: want an entry before this one, %d", l.Seq)
+	}
+	l.Note = r.payload(r.number("bytes", 1, schemas.MaxNote))
+	if r.err != nil {
+		return r.err
+	}
+	return readRelease(&l.Release, l.Note, l.Unit, l.Revision)
+}
+
+func parseReleaseOutcome(s string) (schemas.EntryKind, error) {
+	switch k := schemas.EntryKind(s); k {
+	case schemas.EntryReleased, schemas.EntryLapsed:
+		return k, nil
+	}
+	return "", errors.New("want released or lapsed")
+}
+
+// readRelease parses a release and checks that it is the one that is named.
+func readRelease(l *schemas.Release, record []byte, unit schemas.UnitID, revision schemas.Revision) error {
+	if err := l.Parse(record); err != nil {
+		return fmt.Errorf("its record: %w", err)
+	}
+	if string(l.Unit) != string(unit) || l.Revision != revision {
+		return errors.New("its record is of another unit or revision")
+	}
+	return nil
 }
 
 // note writes a signed note as payload.
@@ -56,47 +88,6 @@ func (r *reader) note() ([]byte, *log.Note) {
 		return nil, nil
 	}
 	return b, n
-}
-
-// Correction links the correcting submission with the one whose numbers it
-// replaces. Its reason and public text stand in the submission's body, signed
-// by two supervisors; the reason is repeated so that the log can be listed.
-type Correction struct {
-	Unit       schemas.UnitID
-	Revision   schemas.Revision // of the correcting submission
-	Submission uint64           // index of the correcting submission's leaf, below this one's
-	Replaces   uint64           // index of the leaf whose numbers counted until then
-	Reason     schemas.CorrectionReason
-}
-
-// Kind is KindCorrection.
-func (*Correction) Kind() Kind { return KindCorrection }
-
-func (l *Correction) fields(w *writer) {
-	w.text("unit", string(l.Unit))
-	w.text("revision", l.Revision.String())
-	w.number("submission", l.Submission)
-	w.number("replaces", l.Replaces)
-	w.text("reason", string(l.Reason))
-}
-
-func (l *Correction) read(r *reader) error {
-	l.Unit = parsed(r, "unit", schemas.ParseUnitID)
-	l.Revision = parsed(r, "revision", schemas.ParseRevision)
-	l.Submission = r.number("submission", 0, math.MaxInt64)
-	l.Replaces = r.number("replaces", 0, math.MaxInt64)
-	reason := r.text("reason")
-	if r.err != nil {
-		return r.err
-	}
-	if !schemas.ValidIdentifier(reason) {
-		r.fail("reason: want an identifier")
-	}
-	if l.Replaces >= l.Submission {
-		r.fail("replaces: want a leaf before that of the submission")
-	}
-	l.Reason = schemas.CorrectionReason(reason)
-	return r.err
 }
 
 // Pause is a signed statement that publication rests, or goes on again. The
