@@ -92,3 +92,27 @@ func TestEachBadReleaseIsRefusedWithItsField(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRelease(f *testing.F) {
+	a := newAuthority(f, 1)
+	good, err := schemas.AppendRelease(nil, "example.org/e", "u", 3, schemas.DigestOf(nil), schemas.ReleaseCourtOrder, "Über den Bäumen.", a.signers["sup-1"], a.signers["sup-2"])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(bytes.Replace(good, []byte("text"), []byte("texts"), 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var l schemas.Release
+		if l.Parse(b) != nil {
+			return
+		}
+		again, err := schemas.AppendReleaseText(nil, string(l.Origin), schemas.UnitID(l.Unit), l.Revision, l.Digest, l.Reason, string(l.Public))
+		if err != nil || !bytes.Equal(again, l.Text) {
+			t.Errorf("read, but written otherwise: %v\n%q\n%q", err, l.Text, again)
+		}
+		if !schemas.IsRelease(b) {
+			t.Errorf("read, but not told from a submission: %q", b)
+		}
+		_ = a.ring.AuthorizeRelease(a.election, &l, 0) // must not panic
+	})
+}
