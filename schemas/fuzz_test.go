@@ -262,8 +262,10 @@ func fuzzNote(f *testing.F, format, key string) {
 	})
 }
 
-func FuzzReceipt(f *testing.F)  { fuzzNote(f, "receipt", "ingest") }
-func FuzzSnapshot(f *testing.F) { fuzzNote(f, "snapshot", "publish") }
+func FuzzReceipt(f *testing.F)        { fuzzNote(f, "receipt", "ingest") }
+func FuzzRelease(f *testing.F)        { fuzzNote(f, "release", "supervisor-1") }
+func FuzzReleaseReceipt(f *testing.F) { fuzzNote(f, "release-receipt", "ingest") }
+func FuzzSnapshot(f *testing.F)       { fuzzNote(f, "snapshot", "publish") }
 
 func FuzzFrame(f *testing.F) {
 	seed(f, "frame")

@@ -58,7 +58,11 @@ func schemaAccepts(s *jsonschema.Schema, example []byte, text bool) error {
 
 // textual formats are signed notes.
 func textual(format string) bool {
-	return format == "envelope" || format == "receipt" || format == "snapshot"
+	switch format {
+	case "envelope", "receipt", "release", "release-receipt", "snapshot":
+		return true
+	}
+	return false
 }
 
 // exampleKey is a key pair made of its name: for examples and tests only.
@@ -148,6 +152,11 @@ func written(t testing.TB) map[string][]byte {
 	trim := func(b []byte) []byte { return bytes.TrimSuffix(b, []byte("\n")) }
 	digest := schemas.DigestOf(body)
 	receipt := schemas.Receipt{Origin: e.Definition.Origin, Unit: "leon-1101", Revision: 1, Digest: digest}
+	release, err := schemas.AppendRelease(nil, e.Definition.Origin, "leon-1101", 2, digest, schemas.ReleaseChecked, "Held against the poll tapes – it is right.", supervisor1, supervisor2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := schemas.ReleaseReceipt(receipt)
 	snapshot := schemas.Snapshot{
 		Origin: e.Definition.Origin, Number: 12, Log: 40225, Root: schemas.Digest{3}, Manifest: digest, Previous: schemas.Digest{1}, Accepted: 40200, Held: 13,
 		Time: "2026-11-03T21:04:05.123Z",
@@ -169,6 +178,8 @@ func written(t testing.TB) map[string][]byte {
 		"envelope.txt":               seal(1, body, official),
 		"envelope_correction.txt":    seal(2, correction, supervisor1, supervisor2),
 		"receipt.txt":                sign(receipt.AppendText(nil), ingest),
+		"release.txt":                release,
+		"release-receipt.txt":        sign(released.AppendText(nil), ingest),
 		"snapshot.txt":               sign(snapshot.AppendText(nil), publish),
 		"line.json":                  line(3),
 		"line_ballots.json":          line(0),
@@ -193,7 +204,8 @@ func written(t testing.TB) map[string][]byte {
 		"submission-states.json": indent([]schemas.SubmissionState{
 			{Unit: "leon-1101", Revision: 1, Digest: digest, State: string(schemas.EntryCounted)},
 			{Unit: "leon-1101", Revision: 2, Digest: schemas.Digest{2}, State: string(schemas.EntryHeld), Hold: schemas.HoldLowered, Reason: schemas.HoldLowered.Explanation()},
-			{Unit: "leon-1101", Revision: 3, Digest: schemas.Digest{3}, State: schemas.StateReceived},
+			{Unit: "leon-1101", Revision: 3, Digest: schemas.Digest{3}, State: string(schemas.EntryReleased), Hold: schemas.HoldOutlier, Reason: schemas.HoldOutlier.Explanation()},
+			{Unit: "leon-1101", Revision: 4, Digest: schemas.Digest{4}, State: schemas.StateReceived},
 		}),
 	}
 }
@@ -295,6 +307,10 @@ func read(t testing.TB, format string, b []byte) error {
 		err = v.Parse(b)
 	case "receipt":
 		_, err = schemas.OpenReceipt(b, verifier("ingest"))
+	case "release":
+		err = new(schemas.Release).Parse(b)
+	case "release-receipt":
+		_, err = schemas.OpenReleaseReceipt(b, verifier("ingest"))
 	case "snapshot":
 		_, err = schemas.OpenSnapshot(b, verifier("publish"))
 	case "line":
@@ -413,6 +429,12 @@ func TestBadExamplesAreRefused(t *testing.T) {
 		{"receipt.txt", "another kind", "/receipt/v1", "/submission/v1", both},
 		{"receipt.txt", "revision 0", "leon-1101\n1\n", "leon-1101\n0\n", both},
 		{"receipt.txt", "another unit", "leon-1101", "leon-1102", readerOnly},
+		{"release.txt", "another kind", "/release/v1", "/receipt/v1", both},
+		{"release.txt", "another reason", "reason checked", "reason fine", both},
+		{"release.txt", "no signature", "\n— supervisor-1 ", "\n- supervisor-1 ", both},
+		{"release.txt", "a control character", "tapes", "ta\tpes", both},
+		{"release-receipt.txt", "another kind", "/release-receipt/v1", "/receipt/v1", both},
+		{"release-receipt.txt", "another unit", "leon-1101", "leon-1102", readerOnly},
 		{"snapshot.txt", "no number", "number 12\n", "", both},
 		{"snapshot.txt", "leading zero", "number 12", "number 012", both},
 		{"snapshot.txt", "another number", "number 12", "number 13", readerOnly},

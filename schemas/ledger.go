@@ -83,13 +83,24 @@ type Entry struct {
 	At        Checkpoint // where its exact bytes lie in the stream
 }
 
+// OfRelease reports whether the entry's record is a release. Such an entry says
+// something of a submission, and is none. (Poison that names no unit may be
+// anything.)
+func (x *Entry) OfRelease() bool {
+	return x.Kind == EntryReleased || x.Kind == EntryLapsed || x.Hold == HoldRelease
+}
+
 // SubmissionState is what a submitter is told of one revision.
 type SubmissionState struct {
 	Unit     UnitID   `json:"unit"`
 	Revision Revision `json:"revision"`
 	Digest   Digest   `json:"sha256"`
-	// State is received (durable, not yet looked at), counted, superseded or held.
-	State  string   `json:"state"`
+	// State is received (durable, not yet looked at), counted, superseded, held,
+	// released (was held, and counts since two supervisors released it) or lapsed
+	// (was held, and released after a later revision counted).
+	State string `json:"state"`
+	// Hold and Reason say why it is held, or was: they stay with what was
+	// released, lapsed, or superseded after that.
 	Hold   HoldCode `json:"hold,omitempty"`
 	Reason string   `json:"reason,omitempty"`
 }
