@@ -33,6 +33,20 @@ func smallElection(tb testing.TB) *schemas.Election {
 	return ledgertest.Election(tb, ledgertest.Shape{Counties: 3, UnitsPerCounty: 2, Contests: 3, Partitions: 2})
 }
 
+// watchful is a small election with every rule against the unlikely: 300 % of
+// the 60 ballots of last time, and of the neighbours' mean once two count; equal
+// rows.
+func watchful(tb testing.TB) *schemas.Election {
+	return ledgertest.Election(tb, ledgertest.Shape{
+		Counties: 2, UnitsPerCounty: 3, Contests: 2, Partitions: 2, History: 60,
+		Outliers: &schemas.OutlierRules{
+			History:    &schemas.HistoryRule{Percent: 300, Least: 100},
+			Neighbours: &schemas.NeighbourRule{Percent: 200, Least: 60, Units: 2},
+			Twins:      &schemas.TwinRule{Least: 10},
+		},
+	})
+}
+
 // votes returns a unit's row in which everything adds up: ballots of each
 // type, all of them for selection a but for the given undervotes.
 func votes(e *schemas.Election, unit schemas.UnitIndex, ballots, undervotes schemas.Count) []schemas.Count {
@@ -64,6 +78,7 @@ type sent struct {
 	correction bool
 	record     []byte
 	poison     bool // the note reads, the body does not
+	releases   *sent
 }
 
 func (s *sent) digest() schemas.Digest {
@@ -86,6 +101,15 @@ func send(e *schemas.Election, unit schemas.UnitIndex, revision schemas.Revision
 
 func sendPoison(e *schemas.Election, unit schemas.UnitIndex, revision schemas.Revision, body string) *sent {
 	return &sent{unit: unit, revision: revision, poison: true, record: envelope(e, e.Units[unit].ID, revision, []byte(body), one)}
+}
+
+// release lets another submission count.
+func release(e *schemas.Election, of *sent, text string, signers ...note.Signer) *sent {
+	b, err := schemas.AppendRelease(nil, e.Definition.Origin, e.Units[of.unit].ID, of.revision, of.digest(), schemas.ReleaseChecked, text, signers...)
+	if err != nil {
+		panic(err)
+	}
+	return &sent{unit: of.unit, revision: of.revision, record: b, releases: of}
 }
 
 func envelope(e *schemas.Election, unit schemas.UnitID, revision schemas.Revision, body []byte, signers []note.Signer) []byte {
@@ -140,11 +164,19 @@ func (s *store) load() []partition {
 		onPoison: func(schemas.Partition, schemas.Checkpoint, error) {},
 		book:     newBook(s.election),
 	}
+	for c, row := range s.rows {
+		m.forget(s.election, schemas.CountyIndex(c))
+		m.rows[c] = slices.Clone(row)
+	}
 	for i := range s.entries {
 		m.recall(&s.entries[i])
 	}
-	for c, row := range s.rows {
-		m.rows[c] = slices.Clone(row)
+	for i := range s.entries {
+		if hasTwinRule(s.election) {
+			if _, err := m.recallRow(&s.entries[i], s.records[s.entries[i].At-1]); err != nil {
+				panic(err)
+			}
+		}
 	}
 	partitions := make([]partition, len(s.heads))
 	for i, h := range s.heads {
@@ -167,8 +199,16 @@ func (s *store) fold(partitions []partition, from, to int) error {
 // partitionOf is where ingest puts a record; what names no unit goes to 0.
 func (s *store) partitionOf(record []byte) schemas.Partition {
 	var v schemas.Envelope
-	if v.Parse(record) == nil {
-		if u, ok := s.election.Unit(schemas.UnitID(v.Unit)); ok {
+	var l schemas.Release
+	id := schemas.UnitID("")
+	switch {
+	case schemas.IsRelease(record) && l.Parse(record) == nil:
+		id = schemas.UnitID(l.Unit)
+	case v.Parse(record) == nil:
+		id = schemas.UnitID(v.Unit)
+	}
+	if id != "" {
+		if u, ok := s.election.Unit(id); ok {
 			return s.election.PartitionOf(u)
 		}
 	}

@@ -14,16 +14,19 @@ type Outcome int
 const (
 	// Passed: at or below the partition's checkpoint, so it was folded before.
 	Passed Outcome = iota
-	// Duplicate: the same submission has an entry already; only the checkpoint
-	// moves.
+	// Duplicate: the same submission has an entry already, or the hold was
+	// released already; only the checkpoint moves.
 	Duplicate
-	// Counted, Superseded and Held each make an entry.
+	// Counted, Superseded and Held each make an entry, and so do Released and
+	// Lapsed, of a release.
 	Counted
 	Superseded
 	Held
+	Released
+	Lapsed
 )
 
-var outcomeNames = [...]string{"passed", "duplicate", "counted", "superseded", "held"}
+var outcomeNames = [...]string{"passed", "duplicate", "counted", "superseded", "held", "released", "lapsed"}
 
 func (o Outcome) String() string { return outcomeNames[o] }
 
@@ -34,6 +37,10 @@ func (o Outcome) kind() schemas.EntryKind {
 		return schemas.EntryCounted
 	case Superseded:
 		return schemas.EntrySuperseded
+	case Released:
+		return schemas.EntryReleased
+	case Lapsed:
+		return schemas.EntryLapsed
 	}
 	return schemas.EntryHeld
 }
@@ -52,30 +59,13 @@ type unitState struct {
 	// counted is the revision that counts; 0: none yet. The fields below say
 	// more of it.
 	counted schemas.Revision
-	// highest is the highest revision of any entry. A revision above it was
-	// certainly not seen before, so that no look-up is needed.
+	// highest is the highest revision of any submission's entry. A revision
+	// above it was certainly not seen before, so that no look-up is needed.
 	highest schemas.Revision
-	seq     uint64             // of the counted revision's entry,
-	at      schemas.Checkpoint // and where its record lies
+	seq     uint64             // of the entry of the submission that counts,
+	at      schemas.Checkpoint // and where its record lies; 0: look it up by seq
 	digest  schemas.Digest     // of the counted body
 	cells   []byte             // the counted row, compact; nil: read the record again
-}
-
-// judge is the rule of what counts. before is the unit's counted row, or nil.
-// The submission was read and was not seen before.
-func judge(e *schemas.Election, counted schemas.Revision, before []schemas.Count, st *schemas.Statement) (Outcome, schemas.HoldCode) {
-	if st.Revision < counted {
-		return Superseded, ""
-	}
-	if hold := e.Implausible(st); hold != "" {
-		return Held, hold
-	}
-	if before != nil && !st.Correction {
-		if hold := e.Lowered(st.Unit, before, st.Cells); hold != "" {
-			return Held, hold
-		}
-	}
-	return Counted, ""
 }
 
 // fold takes the record at a checkpoint into the partition. After an error the
@@ -97,13 +87,14 @@ func (p *partition) fold(ctx context.Context, at schemas.Checkpoint, record []by
 
 // take returns errors before it changes anything.
 func (p *partition) take(ctx context.Context, at schemas.Checkpoint, record []byte) (Outcome, error) {
+	if schemas.IsRelease(record) {
+		return p.takeRelease(ctx, at, record)
+	}
 	r := &p.shared.reading
 	r.open(record)
 	unit, why := p.addressee()
 	if why != nil {
-		p.shared.onPoison(p.next.Partition, at, why)
-		p.append(schemas.Entry{Kind: schemas.EntryHeld, Hold: schemas.HoldPoison, Digest: r.digest(), At: at})
-		return Held, nil
+		return p.addPoison(at, record, r.digest(), why), nil
 	}
 	state := &p.shared.units[unit]
 	before, err := p.seen(ctx, unit, state)
@@ -125,29 +116,34 @@ func (p *partition) take(ctx context.Context, at schemas.Checkpoint, record []by
 
 // weigh judges the submission at hand and, if it counts, folds it.
 func (p *partition) weigh(ctx context.Context, at schemas.Checkpoint, unit schemas.UnitIndex, state *unitState) (Outcome, error) {
-	st := &p.shared.reading.statement
-	var before []schemas.Count
-	if state.counted != 0 && st.Revision > state.counted {
+	m, r := p.shared, &p.shared.reading
+	county := m.election.Units[unit].County
+	standing := standing{counted: state.counted, county: m.rows[county], keys: m.keys[county]}
+	if state.counted != 0 && r.statement.Revision > state.counted {
 		var err error
-		if before, err = p.countedCells(ctx, unit, state); err != nil {
+		if standing.before, err = p.countedCells(ctx, unit, state); err != nil {
 			return 0, err
 		}
 	}
-	outcome, hold := judge(p.shared.election, state.counted, before, st)
+	outcome, hold := judge(m.election, &standing, &r.statement)
 	if outcome == Counted {
-		p.count(at, state, before)
+		x := schemas.Entry{Seq: p.next.Size + 1, Revision: r.statement.Revision, Digest: r.envelope.Digest, At: at}
+		p.count(&x, &r.statement, standing.before)
 	}
 	return p.add(at, unit, outcome, hold), nil
 }
 
-// count replaces the unit's row in its county's.
-func (p *partition) count(at schemas.Checkpoint, state *unitState, before []schemas.Count) {
-	r := &p.shared.reading
-	county := p.shared.election.Units[r.statement.Unit].County
-	p.shared.election.Fold(p.shared.rows[county], r.statement.Unit, before, r.statement.Cells)
+// count replaces the unit's row in its county's by the one that a submission
+// states, whose entry is x.
+func (p *partition) count(x *schemas.Entry, st *schemas.Statement, before []schemas.Count) {
+	m := p.shared
+	county := m.election.Units[st.Unit].County
+	m.election.Fold(m.rows[county], st.Unit, before, st.Cells)
+	m.replaceKey(st.Unit, before, st.Cells)
 	p.touch(county)
-	state.counted, state.seq, state.at, state.digest = r.statement.Revision, p.next.Size+1, at, r.envelope.Digest
-	state.cells = p.shared.keep(state.cells, r.statement.Cells)
+	state := &m.units[st.Unit]
+	state.counted, state.seq, state.at, state.digest = x.Revision, x.Seq, x.At, x.Digest
+	state.cells = m.keep(state.cells, st.Cells)
 }
 
 // add makes the entry of the submission at hand.
@@ -158,16 +154,23 @@ func (p *partition) add(at schemas.Checkpoint, unit schemas.UnitIndex, outcome O
 	p.append(schemas.Entry{
 		Kind: outcome.kind(), Hold: hold, Unit: p.shared.election.Units[unit].ID,
 		Revision: v.Revision, Digest: v.Digest, At: at,
-	})
+	}, p.shared.reading.record)
 	return outcome
 }
 
-func (p *partition) append(x schemas.Entry) {
+// addPoison makes the entry of a record that names no unit of this partition.
+func (p *partition) addPoison(at schemas.Checkpoint, record []byte, digest schemas.Digest, why error) Outcome {
+	p.shared.onPoison(p.next.Partition, at, why)
+	p.append(schemas.Entry{Kind: schemas.EntryHeld, Hold: schemas.HoldPoison, Digest: digest, At: at}, record)
+	return Held
+}
+
+func (p *partition) append(x schemas.Entry, record []byte) {
 	p.next.Size++
 	x.Partition, x.Seq = p.next.Partition, p.next.Size
 	p.entries = append(p.entries, x)
-	p.records = append(p.records, p.shared.reading.record)
-	p.bytes += len(p.shared.reading.record)
+	p.records = append(p.records, record)
+	p.bytes += len(record)
 }
 
 // Whether a unit's revision was seen before.
@@ -210,7 +213,7 @@ func sightOf(entries []schemas.Entry, unit schemas.UnitID, v *schemas.Envelope) 
 	found := unseen
 	for i := range entries {
 		x := &entries[i]
-		if x.Revision != v.Revision || x.Unit != unit {
+		if x.Revision != v.Revision || x.Unit != unit || x.OfRelease() {
 			continue
 		}
 		if x.Digest == v.Digest {
@@ -229,20 +232,42 @@ func (p *partition) countedCells(ctx context.Context, unit schemas.UnitIndex, st
 		return cells, schemas.ReadCells(state.cells, cells)
 	}
 	p.shared.metrics.reloads.Inc()
-	record, err := p.shared.history.Record(ctx, schemas.Entry{
-		Partition: p.next.Partition, Seq: state.seq, Kind: schemas.EntryCounted,
-		Unit: p.shared.election.Units[unit].ID, Revision: state.counted, Digest: state.digest, At: state.at,
-	})
+	x, err := p.countedEntry(ctx, unit, state)
+	if err != nil {
+		return nil, err
+	}
+	record, err := p.shared.history.Record(ctx, x)
 	if err != nil {
 		return nil, fmt.Errorf("reading the counted record again: %w", err)
 	}
 	r := &p.shared.again
-	r.open(record)
-	if r.err == nil && r.envelope.Digest != state.digest {
-		return nil, fmt.Errorf("record %d is not the one that was counted", state.at)
+	if err := r.reopen(&x, record); err != nil {
+		return nil, err
 	}
 	if err := r.read(p.shared.election, unit); err != nil {
-		return nil, fmt.Errorf("reading record %d again: %w", state.at, err)
+		return nil, fmt.Errorf("reading record %d again: %w", x.At, err)
 	}
 	return r.statement.Cells, nil
+}
+
+// countedEntry is where the counted submission stands. Who recalls a release
+// knows the entry of the hold by its number alone.
+func (p *partition) countedEntry(ctx context.Context, unit schemas.UnitIndex, state *unitState) (schemas.Entry, error) {
+	id := p.shared.election.Units[unit].ID
+	if state.at != 0 {
+		return schemas.Entry{
+			Partition: p.next.Partition, Seq: state.seq, Unit: id, Revision: state.counted, Digest: state.digest, At: state.at,
+		}, nil
+	}
+	entries, err := p.shared.history.EntriesOf(ctx, id)
+	if err != nil {
+		return schemas.Entry{}, fmt.Errorf("looking up the released entry of unit %s: %w", id, err)
+	}
+	for i := range entries {
+		if entries[i].Seq == state.seq {
+			state.at = entries[i].At
+			return entries[i], nil
+		}
+	}
+	return schemas.Entry{}, fmt.Errorf("unit %s has no entry %d, which was released", id, state.seq)
 }

@@ -184,53 +184,56 @@ func TestAFailedLookupChangesNothing(t *testing.T) {
 // repetition, micro-batches, crashes and reloads, what is committed is the fold
 // of the stream's prefix, and its tallies are those of the naive model.
 func TestAnyHistoryEqualsTheFoldFromScratch(t *testing.T) {
-	e := smallElection(t)
-	rapid.Check(t, func(t *rapid.T) {
-		night := drawNight(t, e)
-		records := make([][]byte, len(night))
-		for i, s := range night {
-			records[i] = s.record
+	for name, e := range map[string]*schemas.Election{"few rules": smallElection(t), "every rule": watchful(t)} {
+		t.Run(name, func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { checkHistory(t, e) }) })
+	}
+}
+
+func checkHistory(t *rapid.T, e *schemas.Election) {
+	night := drawNight(t, e)
+	records := make([][]byte, len(night))
+	for i, s := range night {
+		records[i] = s.record
+	}
+	s := newStore(e, records)
+	at := 0 // everything before is committed
+	partitions := s.load()
+	for at < len(records) {
+		to := rapid.IntRange(at, len(records)).Draw(t, "to")
+		if err := s.fold(partitions, at, to); err != nil {
+			t.Fatal(err)
 		}
-		s := newStore(e, records)
-		at := 0 // everything before is committed
-		partitions := s.load()
-		for at < len(records) {
-			to := rapid.IntRange(at, len(records)).Draw(t, "to")
-			if err := s.fold(partitions, at, to); err != nil {
+		switch rapid.SampledFrom([]string{"commit", "commit", "commit and crash", "crash", "rival"}).Draw(t, "then") {
+		case "crash": // before the transaction
+			partitions = s.load()
+			continue
+		case "rival": // another process commits other micro-batches first
+			rival := s.load()
+			if err := s.fold(rival, at, len(records)); err != nil {
 				t.Fatal(err)
 			}
-			switch rapid.SampledFrom([]string{"commit", "commit", "commit and crash", "crash", "rival"}).Draw(t, "then") {
-			case "crash": // before the transaction
-				partitions = s.load()
-				continue
-			case "rival": // another process commits other micro-batches first
-				rival := s.load()
-				if err := s.fold(rival, at, len(records)); err != nil {
-					t.Fatal(err)
-				}
-				if err := s.commit(rival); err != nil {
-					t.Fatal(err)
-				}
-				if err := s.commit(partitions); err == nil {
-					t.Fatal("a stale owner committed")
-				}
-				partitions, at = s.load(), len(records)
-				continue
-			case "commit and crash":
-				if err := s.commit(partitions); err != nil {
-					t.Fatal(err)
-				}
-				partitions = s.load()
-			default:
-				if err := s.commit(partitions); err != nil {
-					t.Fatal(err)
-				}
+			if err := s.commit(rival); err != nil {
+				t.Fatal(err)
 			}
-			at = to
-			compare(t, e, s, records[:at], night[:at])
+			if err := s.commit(partitions); err == nil {
+				t.Fatal("a stale owner committed")
+			}
+			partitions, at = s.load(), len(records)
+			continue
+		case "commit and crash":
+			if err := s.commit(partitions); err != nil {
+				t.Fatal(err)
+			}
+			partitions = s.load()
+		default:
+			if err := s.commit(partitions); err != nil {
+				t.Fatal(err)
+			}
 		}
-		compare(t, e, s, records, night)
-	})
+		at = to
+		compare(t, e, s, records[:at], night[:at])
+	}
+	compare(t, e, s, records, night)
 }
 
 func compare(t *rapid.T, e *schemas.Election, s *store, records [][]byte, night []*sent) {
@@ -265,69 +268,156 @@ func compare(t *rapid.T, e *schemas.Election, s *store, records [][]byte, night 
 	}
 }
 
-// naive counts a night as one would on paper: it keeps everything, and looks
-// through all of it for every submission.
+// kept is a submission as naive keeps it: all of them.
+type kept struct {
+	*sent
+	digest  schemas.Digest
+	hold    schemas.HoldCode // why it was held; empty: it was not
+	settled bool             // released or lapsed
+}
+
+// paper is a count as one would do it on paper: it keeps everything, and looks
+// through all of it for every record.
+type paper struct {
+	e      *schemas.Election
+	seen   []*kept
+	counts map[schemas.UnitIndex]*sent
+}
+
 func naive(e *schemas.Election, night []*sent) (entries []string, rows [][]int64) {
-	type kept struct {
-		*sent
-		digest schemas.Digest
-	}
-	var seen []kept
-	counts := map[schemas.UnitIndex]*sent{}
+	p := &paper{e: e, counts: map[schemas.UnitIndex]*sent{}}
 	for i, s := range night {
-		fate, hold := "counted", schemas.HoldCode("")
-		digest := s.digest()
-		for _, k := range seen {
-			if k.unit == s.unit && k.revision == s.revision {
-				if k.digest == digest {
-					fate = "duplicate"
-					break
-				}
-				fate, hold = "held", schemas.HoldConflict
-			}
+		fate, hold := "", schemas.HoldCode("")
+		if s.releases != nil {
+			fate, hold = p.release(s)
+		} else {
+			fate, hold = p.submission(s)
 		}
-		if fate == "duplicate" {
-			continue
+		if fate != "duplicate" {
+			entries = append(entries, fmt.Sprint(i+1, " ", fate, " ", hold))
 		}
-		seen = append(seen, kept{s, digest})
-		latest := counts[s.unit]
-		if fate == "counted" {
-			st := schemas.Statement{Unit: s.unit, Cells: s.cells}
-			switch {
-			case s.poison:
-				fate, hold = "held", schemas.HoldPoison
-			case latest != nil && s.revision < latest.revision:
-				fate = "superseded"
-			case e.Implausible(&st) != "":
-				fate, hold = "held", e.Implausible(&st)
-			case latest != nil && !s.correction && e.Lowered(s.unit, latest.cells, s.cells) != "":
-				fate, hold = "held", e.Lowered(s.unit, latest.cells, s.cells)
-			default:
-				counts[s.unit] = s
-			}
-		}
-		entries = append(entries, fmt.Sprint(i+1, " ", fate, " ", hold))
 	}
 	for c := range e.Counties {
-		row := make([]int64, e.Counties[c].Cells)
-		for _, u := range e.Counties[c].Units {
-			if s := counts[u]; s != nil {
-				e.Fold(row, u, nil, s.cells)
-			}
-		}
-		rows = append(rows, row)
+		rows = append(rows, p.row(schemas.CountyIndex(c), nil))
 	}
 	return entries, rows
 }
 
-// drawNight draws submissions of every sort, repeats some, and shuffles them.
+// row adds a county up, but for one submission.
+func (p *paper) row(c schemas.CountyIndex, without *sent) []int64 {
+	row := make([]int64, p.e.Counties[c].Cells)
+	for _, u := range p.e.Counties[c].Units {
+		if s := p.counts[u]; s != nil && s != without {
+			p.e.Fold(row, u, nil, s.cells)
+		}
+	}
+	return row
+}
+
+func (p *paper) submission(s *sent) (fate string, hold schemas.HoldCode) {
+	digest := s.digest()
+	for _, k := range p.seen {
+		if k.unit == s.unit && k.revision == s.revision {
+			if k.digest == digest {
+				return "duplicate", ""
+			}
+			hold = schemas.HoldConflict
+		}
+	}
+	latest := p.counts[s.unit]
+	switch {
+	case hold != "":
+	case s.poison:
+		hold = schemas.HoldPoison
+	case latest != nil && s.revision < latest.revision:
+		fate = "superseded"
+	default:
+		if hold = p.doubt(s, latest); hold == "" {
+			fate, p.counts[s.unit] = "counted", s
+		}
+	}
+	if hold != "" {
+		fate = "held"
+	}
+	p.seen = append(p.seen, &kept{sent: s, digest: digest, hold: hold})
+	return fate, hold
+}
+
+// doubt is why a readable, new submission would not count.
+func (p *paper) doubt(s, latest *sent) schemas.HoldCode {
+	if hold := p.e.Implausible(&schemas.Statement{Unit: s.unit, Cells: s.cells}); hold != "" || s.correction {
+		return hold
+	}
+	var before []schemas.Count
+	if latest != nil {
+		before = latest.cells
+		if hold := p.e.Lowered(s.unit, before, s.cells); hold != "" {
+			return hold
+		}
+	}
+	county := p.e.Units[s.unit].County
+	if rules := p.e.Definition.Rules.Outliers; rules != nil {
+		for _, other := range p.e.Counties[county].Units {
+			o := p.counts[other]
+			if o == nil || other == s.unit || p.e.Definition.Units[other].Style != p.e.Definition.Units[s.unit].Style {
+				continue
+			}
+			if _, enough := p.e.Twin(s.unit, s.cells); enough && slices.Equal(o.cells, s.cells) {
+				return schemas.HoldTwin
+			}
+		}
+	}
+	// Without the unit's own row there is nothing of before to take out.
+	if p.e.Outlier(s.unit, p.row(county, latest), nil, s.cells) != nil {
+		return schemas.HoldOutlier
+	}
+	return ""
+}
+
+func (p *paper) release(s *sent) (string, schemas.HoldCode) {
+	for _, k := range p.seen {
+		if k.unit != s.unit || k.revision != s.revision || k.digest != s.releases.digest() || !k.hold.Releasable() || k.hold == "" {
+			continue
+		}
+		latest := p.counts[k.unit]
+		switch {
+		case k.settled:
+			return "duplicate", ""
+		case latest != nil && k.revision < latest.revision:
+			k.settled = true
+			return "lapsed", ""
+		case k.poison: // a conflict, held unread
+			return "held", schemas.HoldRelease
+		}
+		k.settled = true
+		p.counts[k.unit] = k.sent
+		return "released", ""
+	}
+	return "held", schemas.HoldRelease
+}
+
+// drawNight draws submissions of every sort, repeats some and shuffles them.
+// Then two supervisors release some of them, mostly after they came, and some
+// of that comes again.
 func drawNight(t *rapid.T, e *schemas.Election) []*sent {
 	night := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *sent { return drawSent(t, e) }), 1, 24).Draw(t, "submissions")
-	repeats := rapid.SliceOfN(rapid.IntRange(0, len(night)-1), 0, 12).Draw(t, "repeats")
-	for _, i := range repeats {
+	for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(night)-1), 0, 8).Draw(t, "repeats") {
 		night = append(night, night[i])
 	}
-	return rapid.Permutation(night).Draw(t, "order")
+	night = rapid.Permutation(night).Draw(t, "order")
+	for range rapid.IntRange(0, 12).Draw(t, "releases") {
+		of := rapid.IntRange(0, len(night)-1).Draw(t, "of")
+		s := night[of]
+		if s.releases == nil {
+			s = release(e, s, rapid.SampledFrom([]string{"Right.", "Checked."}).Draw(t, "text"), two...)
+		}
+		after := of + 1
+		if rapid.IntRange(0, 9).Draw(t, "early") == 0 {
+			after = 0
+		}
+		night = slices.Insert(night, rapid.IntRange(after, len(night)).Draw(t, "at"), s)
+	}
+	return night
 }
 
 func drawSent(t *rapid.T, e *schemas.Election) *sent {
@@ -337,9 +427,13 @@ func drawSent(t *rapid.T, e *schemas.Election) *sent {
 	ballots := schemas.Count(uint32(revision)*20) + schemas.Count(rapid.IntRange(0, 15).Draw(t, "ballots"))
 	cells := votes(e, unit, ballots, schemas.Count(rapid.IntRange(0, 2).Draw(t, "undervotes")))
 	correction := false
-	switch rapid.SampledFrom([]string{"", "", "", "", "broken", "flood", "low", "correction", "missing", "poison"}).Draw(t, "sort") {
+	switch rapid.SampledFrom([]string{"", "", "", "", "same", "same", "same", "many", "broken", "flood", "low", "correction", "missing", "poison"}).Draw(t, "sort") {
 	case "broken":
 		cells[len(cells)-1]++
+	case "same":
+		cells = votes(e, unit, 50, 0)
+	case "many":
+		cells = votes(e, unit, 200, 0)
 	case "flood":
 		cells = votes(e, unit, 4000, 0)
 	case "low":
@@ -366,6 +460,8 @@ func FuzzFold(f *testing.F) {
 	f.Add(sendPoison(e, 0, 3, "{").record)
 	f.Add(envelope(e, "nowhere", 1, []byte("{}"), one))
 	f.Add([]byte("\n\n\n\n"))
+	f.Add(release(e, good, "It counts already.", two...).record)
+	f.Add(release(e, good, "One alone.", one...).record)
 	f.Fuzz(func(t *testing.T, record []byte) {
 		s := newStore(e, [][]byte{good.record})
 		p := &s.load()[0]
@@ -385,7 +481,7 @@ func FuzzFold(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if x := p.entries[len(p.entries)-1]; again != Duplicate && x.Unit != "" {
+		if x := p.entries[len(p.entries)-1]; again != Duplicate && x.Unit != "" && x.Hold != schemas.HoldRelease {
 			t.Fatalf("the repeat of %s is %s: %+v", outcome, again, x)
 		}
 	})

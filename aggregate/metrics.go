@@ -45,14 +45,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	seconds := prometheus.ExponentialBuckets(0.0005, 2, 15) // 0.5 ms to 8 s
 	m := &Metrics{
 		records:    counters("records_total", "Records of the stream folded and committed, by outcome.", "outcome"),
-		holds:      counters("holds_total", "Submissions held, by reason.", "reason"),
+		holds:      counters("holds_total", "Submissions and releases held, by reason.", "reason"),
 		size:       histogram("batch_records", "Records in one ledger transaction.", prometheus.ExponentialBuckets(1, 2, 12)),
 		partitions: histogram("batch_partitions", "Partitions in one ledger transaction.", prometheus.ExponentialBuckets(1, 2, 12)),
 		fold:       histogram("fold_seconds", "Time to decode and fold the records of one read of the stream.", seconds),
 		commit:     histogram("commit_seconds", "Time of one ledger transaction, durable at its end.", seconds),
 		load:       histogram("load_seconds", "Time to load heads, rows and units from the ledger.", seconds),
 		restarts:   counters("restarts_total", "Times that memory was thrown away and loaded again, by reason: conflict (another process wrote) or error.", "reason"),
-		lookups:    counter("lookups_total", "Submissions that needed the unit's ledger entries, to tell repeats from conflicts."),
+		lookups:    counter("lookups_total", "Records that needed the unit's ledger entries: submissions, to tell repeats from conflicts, and releases."),
 		reloads:    counter("rows_read_again_total", "Counted rows of units that were read again from the stream after a start."),
 	}
 	gauge := func(name, help string, value func(*Aggregator) float64) prometheus.GaugeFunc {

@@ -7,15 +7,37 @@ import (
 )
 
 // book is what a process remembers of the ledger: of each unit what decides
-// about its next revision, and the counties' rows. units[u] and rows[c] belong
-// to whoever folds the partition of unit u and county c, and to nobody else.
+// about its next revision, and the counties' rows. units[u], rows[c] and keys[c]
+// belong to whoever folds the partition of unit u and county c, and to nobody
+// else.
 type book struct {
 	units []unitState
 	rows  [][]int64
+	// keys counts a county's rows by their key, so that a twin is found at once;
+	// nil where the definition has no twin rule.
+	keys []map[schemas.TwinKey]int
 }
 
 func newBook(e *schemas.Election) *book {
-	return &book{units: make([]unitState, len(e.Units)), rows: make([][]int64, len(e.Counties))}
+	return &book{
+		units: make([]unitState, len(e.Units)), rows: make([][]int64, len(e.Counties)),
+		keys: make([]map[schemas.TwinKey]int, len(e.Counties)),
+	}
+}
+
+// hasTwinRule reports whether rows are compared with each other.
+func hasTwinRule(e *schemas.Election) bool {
+	return e.Definition.Rules.Outliers != nil && e.Definition.Rules.Outliers.Twins != nil
+}
+
+// forget empties the book of a county.
+func (b *book) forget(e *schemas.Election, c schemas.CountyIndex) {
+	for _, u := range e.Counties[c].Units {
+		b.units[u] = unitState{}
+	}
+	if hasTwinRule(e) {
+		b.keys[c] = make(map[schemas.TwinKey]int, len(e.Counties[c].Units))
+	}
 }
 
 // memory is what the partitions of one shard share. All of it follows from the
@@ -29,6 +51,7 @@ type memory struct {
 
 	// Reused from record to record.
 	reading, again reading
+	release        schemas.Release
 	before         []schemas.Count
 	compact        []byte
 }

@@ -22,12 +22,24 @@ func (r *reading) open(record []byte) {
 	r.record, r.err = record, r.envelope.Parse(record)
 }
 
+// reopen opens the record of a submission's entry again.
+func (r *reading) reopen(x *schemas.Entry, record []byte) error {
+	r.open(record)
+	if r.err != nil {
+		return fmt.Errorf("opening record %d again: %w", x.At, r.err)
+	}
+	if r.envelope.Digest != x.Digest {
+		return fmt.Errorf("record %d is not the one that was folded", x.At)
+	}
+	return nil
+}
+
 var (
 	errOrigin    = errors.New("the note is of another election")
 	errUnit      = errors.New("the note names no unit of this election")
 	errPartition = errors.New("the unit belongs to another partition")
 	errBody      = errors.New("the body names another unit or revision than the note")
-	errSignature = errors.New("fewer signature lines than such a submission needs")
+	errSignature = errors.New("fewer signature lines than it needs")
 )
 
 // digest is the body's, or that of all there is where no body can be made out.
@@ -42,14 +54,20 @@ func (r *reading) digest() schemas.Digest {
 // error, the entry names no unit: every entry that does stands in that unit's
 // own partition, and counts as seen.
 func (p *partition) addressee() (schemas.UnitIndex, error) {
-	r, e := &p.shared.reading, p.shared.election
+	r := &p.shared.reading
 	if r.err != nil {
 		return 0, r.err
 	}
-	if string(r.envelope.Origin) != e.Definition.Origin {
+	return p.unitOf(r.envelope.Origin, r.envelope.Unit)
+}
+
+// unitOf is the unit of this partition that a note names.
+func (p *partition) unitOf(origin, id []byte) (schemas.UnitIndex, error) {
+	e := p.shared.election
+	if string(origin) != e.Definition.Origin {
 		return 0, errOrigin
 	}
-	unit, ok := e.Unit(schemas.UnitID(r.envelope.Unit))
+	unit, ok := e.Unit(schemas.UnitID(id))
 	if !ok {
 		return 0, errUnit
 	}

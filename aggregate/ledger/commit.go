@@ -47,8 +47,8 @@ func (w *writer) prepare() error {
 		"ROLLBACK":        &w.rollback,
 		`UPDATE head SET checkpoint = ?, size = ?, epoch = ?, cursor = ?
 			WHERE partition = ? AND checkpoint = ? AND size = ? AND epoch = ? AND cursor = ?`: &w.moveHead,
-		"INSERT INTO entry(at, partition, seq, kind, hold, unit, revision, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)": &w.addEntry,
-		"UPDATE county SET tally = ? WHERE number = ?":                                                              &w.putCounty,
+		"INSERT INTO entry(at, partition, seq, kind, hold, held, unit, revision, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)": &w.addEntry,
+		"UPDATE county SET tally = ? WHERE number = ?": &w.putCounty,
 	} {
 		if *stmt, err = w.conn.Prepare(query); err != nil {
 			return err
@@ -152,9 +152,10 @@ func (w *writer) writeEntry(x *schemas.Entry) error {
 	s.BindInt64(3, int64(x.Seq))
 	s.BindText(4, string(x.Kind))
 	s.BindText(5, string(x.Hold))
-	s.BindText(6, string(x.Unit))
-	s.BindInt64(7, int64(x.Revision))
-	s.BindBytes(8, x.Digest[:])
+	s.BindInt64(6, int64(x.Held))
+	s.BindText(7, string(x.Unit))
+	s.BindInt64(8, int64(x.Revision))
+	s.BindBytes(9, x.Digest[:])
 	return run(s)
 }
 

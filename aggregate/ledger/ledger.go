@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tallystream/schemas"
 )
@@ -115,6 +116,9 @@ func (b *Batch) Validate(e *schemas.Election) error {
 		if x.Partition != before.Partition || x.Seq != before.Size+1+uint64(i) || x.At <= last || x.At > after.Checkpoint {
 			return fmt.Errorf("batch of partition %d: entry %d is out of order", before.Partition, x.Seq)
 		}
+		if err := validate(x); err != nil {
+			return fmt.Errorf("batch of partition %d: entry %d %w", before.Partition, x.Seq, err)
+		}
 		last = x.At
 	}
 	for i := range b.Tallies {
@@ -122,6 +126,20 @@ func (b *Batch) Validate(e *schemas.Election) error {
 		if int(t.County) < 0 || int(t.County) >= len(e.Counties) || e.Counties[t.County].Partition != before.Partition || len(t.Row) != e.Counties[t.County].Cells {
 			return fmt.Errorf("batch of partition %d: bad tally of county %d", before.Partition, t.County)
 		}
+	}
+	return nil
+}
+
+// validate returns what an entry of its kind cannot say.
+func validate(x *schemas.Entry) error {
+	ofRelease := x.Kind == schemas.EntryReleased || x.Kind == schemas.EntryLapsed
+	switch {
+	case !slices.Contains(schemas.EntryKinds, x.Kind):
+		return fmt.Errorf("is of kind %q", x.Kind)
+	case (x.Hold != "") != (x.Kind == schemas.EntryHeld):
+		return fmt.Errorf("is %s with the hold %q", x.Kind, x.Hold)
+	case ofRelease && (x.Held == 0 || x.Held >= x.Seq || x.Unit == ""), !ofRelease && x.Held != 0:
+		return fmt.Errorf("is %s, and speaks of entry %d of unit %q", x.Kind, x.Held, x.Unit)
 	}
 	return nil
 }

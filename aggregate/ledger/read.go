@@ -13,7 +13,7 @@ const (
 	selectHeads  = "SELECT partition, checkpoint, size, epoch, cursor FROM head ORDER BY partition"
 	selectFolded = "SELECT coalesce(max(checkpoint), 0) FROM head"
 	selectTally  = "SELECT tally FROM county WHERE number = ?"
-	entryColumns = "SELECT partition, seq, kind, hold, unit, revision, digest, at FROM entry "
+	entryColumns = "SELECT partition, seq, kind, hold, unit, revision, digest, at, held FROM entry "
 	selectUnit   = entryColumns + "WHERE unit = ? ORDER BY at"
 	selectUnits  = entryColumns + "WHERE partition = ? AND unit <> '' ORDER BY seq"
 	selectAfter  = entryColumns + "WHERE partition = ? AND seq > ? ORDER BY seq"
@@ -162,6 +162,7 @@ func (l *SQLite) eachEntry(s *sqlite.Stmt, fn func(schemas.Entry) error) error {
 			Seq:       uint64(s.ColumnInt64(1)),
 			Revision:  schemas.Revision(s.ColumnInt64(5)),
 			At:        schemas.Checkpoint(s.ColumnInt64(7)),
+			Held:      uint64(s.ColumnInt64(8)),
 		}
 		x.Kind = kindOf(text[:s.ColumnBytes(2, text[:])])
 		x.Hold = holdOf(text[:s.ColumnBytes(3, text[:])])
@@ -174,13 +175,10 @@ func (l *SQLite) eachEntry(s *sqlite.Stmt, fn func(schemas.Entry) error) error {
 // kindOf, holdOf and unitOf return the program's own string where there is
 // one: a reader that keeps entries keeps no copies of the words in them.
 func kindOf(b []byte) schemas.EntryKind {
-	switch string(b) {
-	case string(schemas.EntryCounted):
-		return schemas.EntryCounted
-	case string(schemas.EntrySuperseded):
-		return schemas.EntrySuperseded
-	case string(schemas.EntryHeld):
-		return schemas.EntryHeld
+	for _, kind := range schemas.EntryKinds {
+		if string(kind) == string(b) {
+			return kind
+		}
 	}
 	return schemas.EntryKind(b)
 }

@@ -12,8 +12,9 @@ import (
 	"tallystream/schemas"
 )
 
-// fileVersion is the version of the tables, in PRAGMA user_version.
-const fileVersion = 2
+// fileVersion is the version of the tables, in PRAGMA user_version. 3 added
+// what releases say.
+const fileVersion = 3
 
 // tables of the file. Identifiers are spelled out, so that a person with the
 // sqlite3 shell can read it.
@@ -32,6 +33,7 @@ CREATE TABLE entry(
 	seq       INTEGER NOT NULL,
 	kind      TEXT NOT NULL,
 	hold      TEXT NOT NULL,
+	held      INTEGER NOT NULL,    -- of a release: seq of what was held; else 0
 	unit      TEXT NOT NULL,
 	revision  INTEGER NOT NULL,
 	digest    BLOB NOT NULL
@@ -81,7 +83,7 @@ func tryPrepareFile(path string, e *schemas.Election, page int) (err error) {
 		case fileVersion:
 			return checkElection(c, e)
 		}
-		return fmt.Errorf("file version is %d, this program knows %d", version, fileVersion)
+		return fmt.Errorf("file version is %d, this program knows %d alone: it belongs to the release of Tallystream that made it", version, fileVersion)
 	})
 }
 

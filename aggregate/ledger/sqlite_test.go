@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"tallystream/aggregate/ledger"
 	"tallystream/aggregate/ledger/ledgertest"
@@ -137,4 +140,22 @@ func oneCut(t *testing.T, l *ledger.SQLite) (err error) {
 		}
 	}
 	return nil
+}
+
+func TestAFileOfAnotherVersionIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(sqlitex.ExecuteScript(c, "CREATE TABLE entry(at INTEGER PRIMARY KEY); PRAGMA user_version=2;", nil), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.OpenSQLite(path, ledgertest.Election(t, killShape), nil)
+	if err == nil {
+		t.Fatal("opened", l.Close())
+	}
+	if !strings.Contains(err.Error(), "file version is 2, this program knows 3") {
+		t.Errorf("error %v, want one that names both versions", err)
+	}
 }

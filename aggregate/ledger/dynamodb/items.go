@@ -95,11 +95,11 @@ func tallyItem(p schemas.Partition, c schemas.CountyID, row []int64, size uint64
 	return out
 }
 
-// metaVersion begins every meta.
-const metaVersion = 1
+// metaVersion begins every meta. 2 added what releases say.
+const metaVersion = 2
 
 // appendMeta writes what became of an entry: version, kind, hold, revision,
-// checkpoint and digest. Kinds and holds are spelled out with their lengths, so
+// checkpoint, seq of what a release released, and digest. Kinds and holds are spelled out with their lengths, so
 // that a new one needs no new version.
 func appendMeta(dst []byte, x *schemas.Entry) []byte {
 	dst = append(dst, metaVersion)
@@ -107,15 +107,19 @@ func appendMeta(dst []byte, x *schemas.Entry) []byte {
 	dst = append(append(dst, byte(len(x.Hold))), x.Hold...)
 	dst = binary.AppendUvarint(dst, uint64(x.Revision))
 	dst = binary.AppendUvarint(dst, uint64(x.At))
+	dst = binary.AppendUvarint(dst, x.Held)
 	return append(dst, x.Digest[:]...)
 }
 
-var errMeta = errors.New("meta is not of this version")
+var errMeta = errors.New("meta is cut off or too long")
 
 // readMeta reads what appendMeta wrote into x.
 func readMeta(b []byte, x *schemas.Entry) error {
-	if len(b) == 0 || b[0] != metaVersion {
+	if len(b) == 0 {
 		return errMeta
+	}
+	if b[0] != metaVersion {
+		return fmt.Errorf("meta of version %d, this program knows %d alone: the table belongs to the release of Tallystream that made it", b[0], metaVersion)
 	}
 	b = b[1:]
 	word := func() string {
@@ -137,7 +141,7 @@ func readMeta(b []byte, x *schemas.Entry) error {
 		return n
 	}
 	x.Kind, x.Hold = schemas.EntryKind(word()), schemas.HoldCode(word())
-	x.Revision, x.At = schemas.Revision(varint()), schemas.Checkpoint(varint())
+	x.Revision, x.At, x.Held = schemas.Revision(varint()), schemas.Checkpoint(varint()), varint()
 	if len(b) != len(x.Digest) {
 		return errMeta
 	}

@@ -11,6 +11,9 @@ import (
 // Shape of an election for tests.
 type Shape struct {
 	Counties, UnitsPerCounty, Contests, Partitions int
+	// Outliers are the rules against what is unlikely; History is every unit's.
+	Outliers *schemas.OutlierRules
+	History  int
 }
 
 // Election makes an election of that shape, with two count types, ballots and
@@ -34,7 +37,7 @@ func definition(shape Shape) *schemas.Definition {
 		Schema: schemas.DefinitionSchema, Election: "test", Name: "Test", Date: "2026-11-03", Origin: "example.org/test",
 		CountTypes: []schemas.CountType{schemas.Early, schemas.ElectionDay},
 		Partitions: shape.Partitions, Signatures: 1,
-		Rules:  schemas.Rules{Ballots: true, Registered: true},
+		Rules:  schemas.Rules{Ballots: true, Registered: true, Outliers: shape.Outliers},
 		States: []schemas.State{{ID: "st", Name: "State"}},
 		Styles: []schemas.Style{{ID: "full"}, {ID: "short"}},
 	}
@@ -58,7 +61,7 @@ func definition(shape Shape) *schemas.Definition {
 			id := schemas.UnitID(fmt.Sprintf("st-%s-precinct-%03d", county, u))
 			d.Units = append(d.Units, schemas.Unit{
 				ID: id, Name: string(id), County: county, Kind: schemas.PrecinctUnit,
-				Style: d.Styles[u%2].ID, Registered: 5000,
+				Style: d.Styles[u%2].ID, Registered: 5000, History: shape.History,
 			})
 		}
 	}

@@ -62,6 +62,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Open) {
 		"AFullBatchFits":                          testRoom,
 		"EntriesComeDenseAndInOrder":              testOrder,
 		"AUnitsSubmissionsTellWhatBecameOfThem":   testSubmissions,
+		"ReleasesSayOfWhatTheyAre":                testReleases,
 		"WhatWasCommittedIsThereAfterReopening":   testReopen,
 		"AnotherElectionIsRefused":                testElection,
 		"AClosedLedgerSaysSo":                     testClosed,
@@ -287,6 +288,12 @@ func testNonsense(f *fixture) {
 		"entry beyond the head":  func(b *ledger.Batch) { b.Entries[1].At = 99 },
 		"entries not ascending":  func(b *ledger.Batch) { b.Entries[1].At = b.Entries[0].At },
 		"another's entry":        func(b *ledger.Batch) { b.Entries[0].Partition = 1 },
+		"an unknown kind":        func(b *ledger.Batch) { b.Entries[0].Kind = "counterd" },
+		"counted, yet held":      func(b *ledger.Batch) { b.Entries[0].Hold = schemas.HoldLowered },
+		"held for nothing":       func(b *ledger.Batch) { b.Entries[0].Kind = schemas.EntryHeld },
+		"counted, of another":    func(b *ledger.Batch) { b.Entries[1].Held = 1 },
+		"a release of nothing":   func(b *ledger.Batch) { b.Entries[1].Kind = schemas.EntryReleased },
+		"a release of itself":    func(b *ledger.Batch) { b.Entries[1].Kind, b.Entries[1].Held = schemas.EntryLapsed, 2 },
 		"two partitions":         func(b *ledger.Batch) { b.After.Partition = 1 },
 		"an unknown partition":   func(b *ledger.Batch) { b.Before.Partition, b.After.Partition = 3, 3 },
 		"another's county":       func(b *ledger.Batch) { b.Tallies[0].County = 1 },
@@ -513,37 +520,99 @@ func testOrder(f *fixture) {
 	}
 }
 
-func testSubmissions(f *fixture) {
-	b := f.next(f.head(0), 0, 1, 5)
+// become is an entry of one unit, as a story tells it.
+type become struct {
+	kind     schemas.EntryKind
+	hold     schemas.HoldCode
+	revision schemas.Revision
+	held     uint64
+}
+
+// tell commits a story of partition 0's first unit from the first entry on.
+func (f *fixture) tell(story []become) []schemas.Entry {
+	b := f.next(f.head(0), 0, 1, len(story))
 	unit := b.Entries[0].Unit
-	for i, x := range []struct {
-		kind     schemas.EntryKind
-		hold     schemas.HoldCode
-		revision schemas.Revision
-	}{
-		{schemas.EntryCounted, "", 2},
-		{schemas.EntrySuperseded, "", 1},
-		{schemas.EntryHeld, schemas.HoldConflict, 2},
-		{schemas.EntryCounted, "", 3},
-		{schemas.EntryHeld, schemas.HoldLowered, 4},
-	} {
-		b.Entries[i].Unit, b.Entries[i].Kind, b.Entries[i].Hold, b.Entries[i].Revision = unit, x.kind, x.hold, x.revision
+	for i, x := range story {
+		e := &b.Entries[i]
+		e.Unit, e.Kind, e.Hold, e.Revision, e.Held = unit, x.kind, x.hold, x.revision, x.held
+		if x.held != 0 {
+			e.Digest = b.Entries[x.held-1].Digest
+		}
 	}
 	f.must(f.l.Commit(f.Context(), []ledger.Batch{b}))
-	got, err := f.l.Submissions(f.Context(), unit)
+	return b.Entries
+}
+
+func testSubmissions(f *fixture) {
+	entries := f.tell([]become{
+		{kind: schemas.EntryCounted, revision: 2},
+		{kind: schemas.EntrySuperseded, revision: 1},
+		{kind: schemas.EntryHeld, hold: schemas.HoldConflict, revision: 2},
+		{kind: schemas.EntryCounted, revision: 3},
+		{kind: schemas.EntryLapsed, revision: 2, held: 3},
+		{kind: schemas.EntryHeld, hold: schemas.HoldLowered, revision: 4},
+		{kind: schemas.EntryReleased, revision: 4, held: 6},
+		{kind: schemas.EntryHeld, hold: schemas.HoldConflict, revision: 4},
+		{kind: schemas.EntryReleased, revision: 4, held: 8},
+		{kind: schemas.EntryHeld, hold: schemas.HoldOutlier, revision: 5},
+		{kind: schemas.EntryHeld, hold: schemas.HoldRelease, revision: 9},
+	})
+	got, err := f.l.Submissions(f.Context(), entries[0].Unit)
 	f.must(err)
-	for i, want := range []string{"superseded", "superseded", "held", "counted", "held"} {
-		x := &b.Entries[i]
-		s := schemas.SubmissionState{Unit: unit, Revision: x.Revision, Digest: x.Digest, State: want}
-		if want == "held" {
-			s.Hold, s.Reason = x.Hold, x.Hold.Explanation()
+	var want []schemas.SubmissionState
+	for _, is := range []struct {
+		entry int
+		state string
+	}{
+		{0, "superseded"}, {1, "superseded"}, {2, "lapsed"}, {3, "superseded"}, {5, "superseded"}, {7, "released"}, {9, "held"}, {10, "held"},
+	} {
+		x := &entries[is.entry]
+		s := schemas.SubmissionState{Unit: x.Unit, Revision: x.Revision, Digest: x.Digest, State: is.state, Hold: x.Hold}
+		if x.Hold != "" {
+			s.Reason = x.Hold.Explanation()
 		}
-		if diff := cmp.Diff(s, got[i]); diff != "" {
-			f.Errorf("submission %d (-want +got):\n%s", i, diff)
-		}
+		want = append(want, s)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		f.Errorf("submissions (-want +got):\n%s", diff)
 	}
 	if got, err := f.l.Submissions(f.Context(), "nobody"); err != nil || len(got) != 0 {
 		f.Errorf("submissions of an unknown unit: %v, %v; want none", got, err)
+	}
+}
+
+func testReleases(f *fixture) {
+	want := f.tell([]become{
+		{kind: schemas.EntryHeld, hold: schemas.HoldOutlier, revision: 1},
+		{kind: schemas.EntryHeld, hold: schemas.HoldTwin, revision: 2},
+		{kind: schemas.EntryReleased, revision: 2, held: 2},
+		{kind: schemas.EntryLapsed, revision: 1, held: 1},
+		{kind: schemas.EntryHeld, hold: schemas.HoldDefinition, revision: 3},
+		{kind: schemas.EntryHeld, hold: schemas.HoldRelease, revision: 4},
+	})
+	f.l = f.opened() // as another process reads it
+	if diff := cmp.Diff(want, f.entries(f.view(), nil)); diff != "" {
+		f.Errorf("entries of a view (-want +got):\n%s", diff)
+	}
+	got, err := f.l.EntriesOf(f.Context(), want[0].Unit)
+	f.must(err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		f.Errorf("entries of the unit (-want +got):\n%s", diff)
+	}
+	got = nil
+	f.must(f.l.Units(f.Context(), []schemas.Partition{0}, func(x schemas.Entry) error {
+		got = append(got, x)
+		return nil
+	}))
+	if diff := cmp.Diff(want, got); diff != "" {
+		f.Errorf("entries of the partition's units (-want +got):\n%s", diff)
+	}
+	for _, x := range want {
+		record, err := f.l.Record(f.Context(), x)
+		f.must(err)
+		if !bytes.Equal(record, RecordAt(x.At)) {
+			f.Errorf("record of entry %d is %q", x.Seq, record)
+		}
 	}
 }
 
