@@ -11,6 +11,7 @@ import (
 // the last record keeps that alive until then, at most one record a desk.
 type desk struct {
 	envelope   schemas.Envelope
+	release    schemas.Release
 	submission schemas.Submission
 	statement  schemas.Statement
 	unit       schemas.UnitIndex
@@ -25,14 +26,18 @@ func (s *Server) envelopeFits(d *desk, record []byte) *refusal {
 	if err := v.Parse(record); err != nil {
 		return refusalOfError(err)
 	}
-	if string(v.Origin) != s.cfg.Election.Definition.Origin {
-		return &refusal{code: schemas.ProblemElection, field: "/envelope/origin", detail: "want " + s.cfg.Election.Definition.Origin}
+	return s.addressFits(d, v.Origin, v.Unit, &envelopeForm)
+}
+
+// addressFits finds the unit that a note names.
+func (s *Server) addressFits(d *desk, origin, unit []byte, f *form) *refusal {
+	if string(origin) != s.cfg.Election.Definition.Origin {
+		return &refusal{code: schemas.ProblemElection, field: f.field + "/origin", detail: "want " + s.cfg.Election.Definition.Origin}
 	}
-	unit, ok := s.cfg.Election.Unit(schemas.UnitID(v.Unit))
-	if !ok {
-		return &refusal{code: schemas.ProblemUnknownUnit, field: "/envelope/unit", detail: "is no unit of this election"}
+	var ok bool
+	if d.unit, ok = s.cfg.Election.Unit(schemas.UnitID(unit)); !ok {
+		return &refusal{code: schemas.ProblemUnknownUnit, field: f.field + "/unit", detail: "is no unit of this election"}
 	}
-	d.unit = unit
 	return nil
 }
 
@@ -55,10 +60,10 @@ func (s *Server) bodyFits(d *desk) *refusal {
 
 // hasBudget reports whether the keys that claim to have signed have something
 // left to spend. Nothing is spent yet.
-func (s *Server) hasBudget(d *desk) *refusal {
-	for i := range d.envelope.Signatures() {
-		if key := s.cfg.Keyring.Lookup(d.envelope.Signatures()[i].Name); key != nil && s.budgets.spent(key) {
-			return s.overBudget(i)
+func (s *Server) hasBudget(lines []schemas.Signature, f *form) *refusal {
+	for i := range lines {
+		if key := s.cfg.Keyring.Lookup(lines[i].Name); key != nil && s.budgets.spent(key) {
+			return s.overBudget(f, i)
 		}
 	}
 	return nil
@@ -69,12 +74,16 @@ func (s *Server) authorized(d *desk) *refusal {
 	if err := s.cfg.Keyring.Authorize(s.cfg.Election, &d.envelope, d.unit, d.submission.Correction != nil); err != nil {
 		return refusalOf(err)
 	}
-	for i := range d.envelope.Signatures() {
+	return s.spend(d.envelope.Signatures(), &envelopeForm)
+}
+
+// spend charges the first key of the roster, of lines that are verified.
+func (s *Server) spend(lines []schemas.Signature, f *form) *refusal {
+	for i := range lines {
 		// Lines by unknown keys are ignored, as everywhere in signed notes.
-		sig := &d.envelope.Signatures()[i]
-		if key := s.cfg.Keyring.Lookup(sig.Name); key != nil && key.Hash == sig.Hash {
+		if key := s.cfg.Keyring.Lookup(lines[i].Name); key != nil && key.Hash == lines[i].Hash {
 			if !s.budgets.spend(key) {
-				return s.overBudget(i)
+				return s.overBudget(f, i)
 			}
 			return nil
 		}
@@ -82,10 +91,10 @@ func (s *Server) authorized(d *desk) *refusal {
 	return nil
 }
 
-func (s *Server) overBudget(signature int) *refusal {
+func (s *Server) overBudget(f *form, signature int) *refusal {
 	return &refusal{
-		code: schemas.ProblemRateLimited, field: "/envelope/signatures/" + strconv.Itoa(signature),
-		detail: "This key sends too many submissions.", after: s.budgets.retryAfter(),
+		code: schemas.ProblemRateLimited, field: f.field + "/signatures/" + strconv.Itoa(signature),
+		detail: "This key sends too much.", after: s.budgets.retryAfter(),
 	}
 }
 

@@ -132,9 +132,11 @@ type strictStream struct {
 	entered chan struct{} // if set, gets one value an Append
 	records [][]byte
 	sums    []schemas.Digest
+
+	partitions []schemas.Partition // of the records
 }
 
-func (s *strictStream) Append(ctx context.Context, _ schemas.Partition, record []byte) (schemas.Checkpoint, error) {
+func (s *strictStream) Append(ctx context.Context, p schemas.Partition, record []byte) (schemas.Checkpoint, error) {
 	if s.entered != nil {
 		s.entered <- struct{}{}
 	}
@@ -155,6 +157,7 @@ func (s *strictStream) Append(ctx context.Context, _ schemas.Partition, record [
 	}
 	s.records = append(s.records, record)
 	s.sums = append(s.sums, schemas.DigestOf(record))
+	s.partitions = append(s.partitions, p)
 	return schemas.Checkpoint(len(s.records)), nil
 }
 

@@ -32,6 +32,8 @@ func FuzzHandler(f *testing.F) {
 	f.Add(o.seal(f, 1, o.body(f, 1), "official-leon"), false, "POST", ingest.SubmissionsPath, ingest.MediaType, "")
 	f.Add([]byte(o.body(f, 1)), true, "POST", ingest.SubmissionsPath, "text/plain; charset=utf-8", "identity")
 	f.Add([]byte(`{"schema":"tallystream.submission/1"}`), true, "POST", ingest.SubmissionsPath, "", "gzip")
+	f.Add(o.release(f, "supervisor-1", "supervisor-2"), false, "POST", ingest.ReleasesPath, ingest.ReleaseMediaType, "")
+	f.Add(o.release(f, "supervisor-1"), false, "POST", ingest.ReleasesPath, "", "")
 	f.Add([]byte{}, false, "GET", ingest.SubmissionsPath+"/leon-1101", "", "")
 	f.Add([]byte{}, false, "HEAD", ingest.KeyPath, "", "")
 	f.Fuzz(func(t *testing.T, body []byte, sign bool, method, path, media, encoding string) {
@@ -60,6 +62,11 @@ func FuzzHandler(f *testing.F) {
 				t.Errorf("a receipt with %d appends", stream.appends)
 			}
 			o.receipt(t, w, body)
+		case w.Code == http.StatusOK && path == ingest.ReleasesPath:
+			if stream.appends != 1 || !bytes.Equal(stream.last, body) {
+				t.Errorf("a receipt with %d appends", stream.appends)
+			}
+			o.releaseReceipt(t, w, body)
 		case stream.appends != 0:
 			t.Errorf("status %d and something appended", w.Code)
 		case w.Code != http.StatusOK:

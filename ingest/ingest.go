@@ -1,5 +1,5 @@
-// Package ingest takes signed submissions in over HTTP, checks them, and gives
-// receipts.
+// Package ingest takes signed submissions and releases in over HTTP, checks
+// them, and gives receipts.
 //
 // Invariant: a receipt is only sent after Appender.Append has returned for
 // exactly the bytes that the receipt names. Whatever is refused leaves no trace
@@ -117,6 +117,7 @@ func (s *Server) Ready() error {
 // Paths of the API.
 const (
 	SubmissionsPath = "/v1/submissions"
+	ReleasesPath    = "/v1/releases"
 	KeyPath         = "/v1/key"
 )
 
@@ -124,7 +125,7 @@ const (
 // which Serve adds.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.route) }
 
-// route is a switch instead of a ServeMux: there are three routes, the first
+// route is a switch instead of a ServeMux: there are four routes, the first
 // of them is hot, and every other answer must be a problem too.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
@@ -137,10 +138,16 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		s.receive(w, r)
 	case len(path) > len(SubmissionsPath) && path[:len(SubmissionsPath)+1] == SubmissionsPath+"/":
 		s.read(w, r, func() { s.unitStates(w, r, path[len(SubmissionsPath)+1:]) })
+	case path == ReleasesPath:
+		if r.Method != http.MethodPost {
+			s.refuse(w, r, wrongMethod("POST"))
+			return
+		}
+		s.receiveRelease(w, r)
 	case path == KeyPath && s.cfg.Verifier != "":
 		s.read(w, r, func() { s.key(w) })
 	default:
-		s.refuse(w, r, &refusal{code: schemas.ProblemNotFound, detail: "The paths are " + SubmissionsPath + ", " + SubmissionsPath + "/{unit} and " + KeyPath + "."})
+		s.refuse(w, r, &refusal{code: schemas.ProblemNotFound, detail: "The paths are " + SubmissionsPath + ", " + SubmissionsPath + "/{unit}, " + ReleasesPath + " and " + KeyPath + "."})
 	}
 }
 

@@ -11,12 +11,12 @@ import (
 
 // Metrics of the submission API.
 type Metrics struct {
-	acceptedNew, acceptedAgain, answers prometheus.Counter
-	refusals                            map[schemas.ProblemCode]prometheus.Counter
-	receiptSeconds                      prometheus.Observer
-	stages                              stages
-	inFlight, connections               prometheus.Gauge
-	turnedAway                          prometheus.Counter
+	acceptedNew, acceptedAgain, releases, answers prometheus.Counter
+	refusals                                      map[schemas.ProblemCode]prometheus.Counter
+	receiptSeconds                                prometheus.Observer
+	stages                                        stages
+	inFlight, connections                         prometheus.Gauge
+	turnedAway                                    prometheus.Counter
 
 	behind  atomic.Pointer[func() Lag]
 	samples atomic.Uint64
@@ -36,10 +36,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := new(Metrics)
 	outcomes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tallystream_ingest_requests_total",
-		Help: "Requests by outcome: accepted, repeated (a receipt given again), answered (a state or the key), or the problem's code.",
+		Help: "Requests by outcome: accepted, repeated (a receipt given again), release (a receipt for one), answered (a state or the key), or the problem's code.",
 	}, []string{"outcome"})
 	m.acceptedNew = outcomes.WithLabelValues("accepted")
 	m.acceptedAgain = outcomes.WithLabelValues("repeated")
+	m.releases = outcomes.WithLabelValues("release")
 	m.answers = outcomes.WithLabelValues("answered")
 	m.refusals = make(map[schemas.ProblemCode]prometheus.Counter, len(kinds))
 	for code := range kinds {
@@ -62,7 +63,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		append: stage.WithLabelValues("append"), receipt: stage.WithLabelValues("receipt"),
 	}
 	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tallystream_ingest_in_flight", Help: "Submissions being checked or stored now.",
+		Name: "tallystream_ingest_in_flight", Help: "Submissions and releases being checked or stored now.",
 	})
 	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tallystream_ingest_connections", Help: "Open connections.",

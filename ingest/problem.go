@@ -13,7 +13,7 @@ import (
 // refusal is why a request gets a problem. It carries no counts and no keys.
 type refusal struct {
 	code   schemas.ProblemCode
-	field  string // JSON Pointer; "/envelope/..." for the note, "/header/..." for HTTP
+	field  string // JSON Pointer; "/envelope/..." or "/release/..." for the note, "/header/..." for HTTP
 	detail string
 	allow  string        // methods, for method-not-allowed
 	after  time.Duration // Retry-After, if above 0
@@ -45,10 +45,10 @@ type kind struct {
 // What is well-formed and says something impossible is 422. 429 and 503 carry
 // Retry-After.
 var kinds = map[schemas.ProblemCode]kind{
-	schemas.ProblemMalformed:         {http.StatusBadRequest, "The submission does not follow the format."},
-	schemas.ProblemTooLarge:          {http.StatusRequestEntityTooLarge, "The submission is too large."},
-	schemas.ProblemMediaType:         {http.StatusUnsupportedMediaType, "The submission is compressed or of another media type."},
-	schemas.ProblemElection:          {http.StatusUnprocessableEntity, "The submission is for another election."},
+	schemas.ProblemMalformed:         {http.StatusBadRequest, "What was sent does not follow the format."},
+	schemas.ProblemTooLarge:          {http.StatusRequestEntityTooLarge, "What was sent is too large."},
+	schemas.ProblemMediaType:         {http.StatusUnsupportedMediaType, "What was sent is compressed or of another media type."},
+	schemas.ProblemElection:          {http.StatusUnprocessableEntity, "What was sent is for another election."},
 	schemas.ProblemDefinition:        {http.StatusUnprocessableEntity, "The submission follows another ballot definition."},
 	schemas.ProblemUnknownUnit:       {http.StatusUnprocessableEntity, "The election has no such unit."},
 	schemas.ProblemContest:           {http.StatusUnprocessableEntity, "A contest or selection is not on the unit's ballot."},
@@ -58,8 +58,8 @@ var kinds = map[schemas.ProblemCode]kind{
 	schemas.ProblemSignaturesMissing: {http.StatusForbidden, "Signatures are missing."},
 	schemas.ProblemVotesExceed:       {http.StatusUnprocessableEntity, "There are more votes than the ballots could hold."},
 	schemas.ProblemRateLimited:       {http.StatusTooManyRequests, "Too many requests."},
-	schemas.ProblemBusy:              {http.StatusServiceUnavailable, "The stream is behind: send the same submission again later."},
-	schemas.ProblemUnavailable:       {http.StatusServiceUnavailable, "The stream failed: send the same submission again."},
+	schemas.ProblemBusy:              {http.StatusServiceUnavailable, "The stream is behind: send the same again later."},
+	schemas.ProblemUnavailable:       {http.StatusServiceUnavailable, "The stream failed: send the same again."},
 	schemas.ProblemNotFound:          {http.StatusNotFound, "There is nothing here."},
 	schemas.ProblemMethod:            {http.StatusMethodNotAllowed, "The method is not allowed here."},
 	schemas.ProblemTimeout:           {http.StatusRequestTimeout, "The request came too slowly."},

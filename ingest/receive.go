@@ -22,7 +22,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, ref)
 		return
 	}
-	record, ref := readEnvelope(r)
+	record, ref := envelopeForm.read(r)
 	if ref != nil {
 		s.refuse(w, r, ref)
 		return
@@ -60,11 +60,11 @@ func (s *Server) check(r *http.Request, d *desk, record []byte, clock *laps) *re
 		return ref
 	}
 	clock.lap(m.stages.read)
-	if ref := s.hasBudget(d); ref != nil {
+	if ref := s.hasBudget(d.envelope.Signatures(), &envelopeForm); ref != nil {
 		return ref
 	}
-	if !s.gate.pass(r.Context()) {
-		return &refusal{code: schemas.ProblemBusy, detail: "More submissions wait to be counted than should.", after: 2 * time.Second}
+	if ref := s.passGate(r); ref != nil {
+		return ref
 	}
 	clock.lap(m.stages.gate)
 	if ref := s.bodyFits(d); ref != nil {
@@ -82,20 +82,37 @@ func (s *Server) check(r *http.Request, d *desk, record []byte, clock *laps) *re
 	return nil
 }
 
+// passGate waits while the ledger is too far behind.
+func (s *Server) passGate(r *http.Request) *refusal {
+	if !s.gate.pass(r.Context()) {
+		return &refusal{code: schemas.ProblemBusy, detail: "More submissions wait to be counted than should.", after: 2 * time.Second}
+	}
+	return nil
+}
+
 // store makes record durable, unless it is the last one of its unit again.
 func (s *Server) store(r *http.Request, d *desk, record []byte) (repeated bool, ref *refusal) {
 	v := &d.envelope
 	if s.memory.has(d.unit, v.Revision, &v.Digest) {
 		return true, nil
 	}
-	if _, err := s.cfg.Stream.Append(r.Context(), s.cfg.Election.PartitionOf(d.unit), record); err != nil {
-		if s.cfg.Busy(err) {
-			return false, &refusal{code: schemas.ProblemBusy, detail: "The stream takes no more for the moment.", after: time.Second, err: err}
-		}
-		return false, &refusal{code: schemas.ProblemUnavailable, detail: "Whether it was stored is not known; sending it again is safe.", after: time.Second, err: err}
+	if ref := s.append(r, d, record); ref != nil {
+		return false, ref
 	}
 	s.memory.put(d.unit, v.Revision, v.Digest)
 	return false, nil
+}
+
+// append makes record durable in the partition of its unit.
+func (s *Server) append(r *http.Request, d *desk, record []byte) *refusal {
+	_, err := s.cfg.Stream.Append(r.Context(), s.cfg.Election.PartitionOf(d.unit), record)
+	switch {
+	case err == nil:
+		return nil
+	case s.cfg.Busy(err):
+		return &refusal{code: schemas.ProblemBusy, detail: "The stream takes no more for the moment.", after: time.Second, err: err}
+	}
+	return &refusal{code: schemas.ProblemUnavailable, detail: "Whether it was stored is not known; sending it again is safe.", after: time.Second, err: err}
 }
 
 // writeReceipt signs the receipt into d.note.
@@ -105,6 +122,11 @@ func (s *Server) writeReceipt(d *desk) *refusal {
 		Revision: d.envelope.Revision, Digest: d.envelope.Digest,
 	}
 	d.text = receipt.AppendText(d.text[:0])
+	return s.sign(d)
+}
+
+// sign signs d.text into d.note.
+func (s *Server) sign(d *desk) *refusal {
 	var err error
 	if d.note, err = schemas.AppendNote(d.note[:0], d.text, s.cfg.Signer); err != nil {
 		return &refusal{code: schemas.ProblemUnavailable, detail: "It is stored, but its receipt could not be signed; send it again.", after: time.Second, err: err}

@@ -49,7 +49,7 @@ func withReceived(list []schemas.SubmissionState, unit schemas.UnitID, last *dur
 		out = append(out, state)
 	}
 	if last != nil && !slices.ContainsFunc(out, func(state schemas.SubmissionState) bool {
-		return state.Revision == last.revision && state.Digest == last.digest
+		return state.Revision == last.revision && state.Digest == last.digest && state.Hold != schemas.HoldRelease
 	}) {
 		out = append(out, schemas.SubmissionState{Unit: unit, Revision: last.revision, Digest: last.digest, State: schemas.StateReceived})
 	}
