@@ -263,7 +263,7 @@ func fuzzNote(f *testing.F, format, key string) {
 }
 
 func FuzzReceipt(f *testing.F)        { fuzzNote(f, "receipt", "ingest") }
-func FuzzRelease(f *testing.F)        { fuzzNote(f, "release", "supervisor-1") }
+func FuzzReleaseText(f *testing.F)    { fuzzNote(f, "release", "supervisor-1") }
 func FuzzReleaseReceipt(f *testing.F) { fuzzNote(f, "release-receipt", "ingest") }
 func FuzzSnapshot(f *testing.F)       { fuzzNote(f, "snapshot", "publish") }
 

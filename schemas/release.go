@@ -86,7 +86,7 @@ func (l *Release) parseText() error {
 	}
 	var value [5][]byte
 	for i, name := range []string{"unit", "revision", "sha256", "reason", "text"} {
-		line, after, ok := bytes.Cut(rest, []byte{'\n'})
+		line, after, _ := bytes.Cut(rest, []byte{'\n'})
 		if value[i], ok = bytes.CutPrefix(line, []byte(name+" ")); !ok {
 			return fieldError("/release/"+name, "want line %d to be %q and its value", i+2, name)
 		}
