@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	"tallystream/publish/bucket"
+	"tallystream/publish/prove"
 	"tallystream/schemas"
 )
 
 // assets are the pages' style sheet and scripts. live.js speaks the live
-// protocol and belongs to the fanout; pages.js puts its lines on the page.
+// protocol and belongs to the fanout; pages.js puts its lines on the page. What
+// proves them is package prove's.
 //
 //go:embed assets
 var assets embed.FS
@@ -21,6 +23,9 @@ var assets embed.FS
 // asset finds the key of an asset by its name: named by its content, so that
 // no page ever meets another version's script. "" if there is none.
 type assetKeys map[string]string
+
+// proofModule names the module with which a page proves what it shows.
+const proofModule = "proof"
 
 // loadAssets reads all assets as objects, and their keys.
 func loadAssets() ([]bucket.Object, assetKeys, error) {
@@ -42,6 +47,16 @@ func loadAssets() ([]bucket.Object, assetKeys, error) {
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading page assets: %w", err)
+	}
+	proof, err := prove.Assets()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range proof {
+		objects = append(objects, immutable(a.Key, a.Body, mime.TypeByExtension(".js")))
+		if a.Name == prove.Page {
+			keys[proofModule] = a.Key
+		}
 	}
 	return objects, keys, nil
 }
@@ -74,7 +89,7 @@ func (f *frame) open(h *html, root, title string, crumbs []crumb, documents ...s
 	h.raw("</title>\n<link rel=\"stylesheet\" href=\"", root, f.keys["pages.css"], "\">\n",
 		"<link rel=\"icon\" href=\"data:,\">\n",
 		"<script type=\"module\" src=\"", root, f.keys["pages.js"], "\"></script>\n</head>\n")
-	h.raw("<body data-root=\"", root, "\" data-heartbeat=\"").plain(int64(f.heartbeat.Seconds())).raw("\" data-live=\"", f.keys["live.js"], "\" data-documents=\"")
+	h.raw("<body data-root=\"", root, "\" data-heartbeat=\"").plain(int64(f.heartbeat.Seconds())).raw("\" data-live=\"", f.keys["live.js"], "\" data-prove=\"", f.keys[proofModule], "\" data-documents=\"")
 	for i, d := range documents {
 		if i > 0 {
 			h.raw(" ")
@@ -96,8 +111,8 @@ func (f *frame) open(h *html, root, title string, crumbs []crumb, documents ...s
 
 // state says how old the page is; the script says how old what it shows is.
 func (f *frame) state(h *html) {
-	h.raw("<p class=\"state\" role=\"status\" aria-live=\"polite\"><span data-state=\"page\">Unofficial results. Last change on this page: <time datetime=\"").
-		text(f.time).raw("\">").text(readableTime(f.time)).raw("</time>, snapshot ").number(int64(f.number)).
+	h.raw("<p class=\"state\" role=\"status\" aria-live=\"polite\"><span data-state=\"page\" data-snapshot=\"").plain(int64(f.number)).
+		raw("\">Unofficial results. Last change on this page: <time datetime=\"").text(f.time).raw("\">").text(readableTime(f.time)).raw("</time>, snapshot ").number(int64(f.number)).
 		raw(".</span> <span data-state=\"live\"></span></p>\n<p class=\"notice\" data-state=\"notice\" hidden></p>\n")
 }
 

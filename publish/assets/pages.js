@@ -175,6 +175,29 @@ async function goLive() {
   });
 }
 
+// offerProof puts a control on the page; its code is fetched when somebody wants
+// it, or came by a link that ends in #prove.
+function offerProof() {
+  if (!body.dataset.prove || !document.querySelector("[data-line]")) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "prove";
+  button.textContent = "Prove these numbers";
+  const run = async () => {
+    button.disabled = true;
+    try {
+      const { start } = await import(new URL(body.dataset.prove, root));
+      await start(button, root.href);
+    } catch {
+      warn("The code that proves these numbers could not be fetched.");
+    }
+    button.disabled = false;
+  };
+  button.addEventListener("click", run);
+  document.querySelector("header").append(button);
+  if (location.hash === "#prove") run();
+}
+
 function filterLists() {
   for (const input of document.querySelectorAll("[data-filter]")) {
     input.addEventListener("input", () => {
@@ -188,6 +211,7 @@ function filterLists() {
 
 collect();
 filterLists();
+offerProof();
 watchLatest();
 setInterval(watchLatest, pollEvery);
 goLive().catch(() => say("Live results are not available; this page renews itself."));

@@ -3,27 +3,22 @@
 
 import { isDigest, isIdentifier } from "./bytes.js";
 import { maxRevision } from "./envelope.js";
-import { parse, shape } from "./strict.js";
+import { listOf, object, optional, parse, shape } from "./strict.js";
 
 const maxCount = 99_999_999;
 const isCounts = (v) => Array.isArray(v) && v.length >= 1 && v.length <= 16 && v.every((n) => typeof n === "number" && n <= maxCount);
 const isToken = (v) => typeof v === "string";
-const listOf = (members, least, most) => (v, where) => Array.isArray(v) && v.length >= least && v.length <= most && v.every((x, i) => shape(x, members, `${where}/${i}`));
+const isText = (v) => typeof v === "string" && [...v].length >= 1 && [...v].length <= 500;
+const isReason = (v) => ["transcription", "equipment", "duplicate", "recount", "court-order"].includes(v);
 
-const selectionMembers = { selection: isToken, counts: isCounts };
-const contestMembers = {
-  contest: isToken, votes: listOf(selectionMembers, 1, 512), undervotes: [isCounts, "optional"], overvotes: [isCounts, "optional"],
-};
-const correctionMembers = {
-  reason: (v) => ["transcription", "equipment", "duplicate", "recount", "court-order"].includes(v),
-  text: (v) => typeof v === "string" && [...v].length >= 1 && [...v].length <= 500,
-};
 const bodyMembers = {
   schema: (v) => v === "tallystream.submission/1", election: isToken, definition: isToken, unit: isToken,
   revision: (v) => Number.isInteger(v) && v >= 1 && v <= maxRevision,
-  countTypes: (v) => Array.isArray(v) && v.length >= 1 && v.length <= 16 && v.every(isToken),
-  ballots: [isCounts, "optional"], contests: listOf(contestMembers, 0, 512),
-  correction: [(v, where) => shape(v, correctionMembers, where), "optional"],
+  countTypes: listOf(isToken, 1, 16), ballots: optional(isCounts),
+  contests: listOf(object({
+    contest: isToken, votes: listOf(object({ selection: isToken, counts: isCounts }), 1, 512), undervotes: optional(isCounts), overvotes: optional(isCounts),
+  }), 0, 512),
+  correction: optional(object({ reason: isReason, text: isText })),
 };
 
 // readBody reads and checks the form alone.

@@ -5,7 +5,7 @@
 // the ballots cast; contests follow, sorted by identifier.
 
 import { byBytes, isIdentifier } from "./bytes.js";
-import { parse, shape } from "./strict.js";
+import { listOf, object, optional, parse, shape } from "./strict.js";
 
 export const ballots = -1; // contest index of the ballots cast
 export const ballotsCast = "ballots-cast";
@@ -15,8 +15,6 @@ const isText = (v) => typeof v === "string";
 const isFlag = (v) => typeof v === "boolean";
 const between = (least, most) => (v) => Number.isInteger(v) && v >= least && v <= most;
 const oneOf = (...words) => (v) => words.includes(v);
-const listOf = (check, least = 0) => (v, where) => Array.isArray(v) && v.length >= least && v.every((x, i) => check(x, `${where}/${i}`));
-const object = (members) => (v, where) => shape(v, members, where);
 const isCountType = (v) =>
   ["absentee", "absentee-fwab", "absentee-in-person", "absentee-mail", "early", "election-day", "provisional", "uocava", "write-in", "other"].includes(v) ||
   (isText(v) && v.startsWith("other-") && v.length > 6 && isIdentifier(v));
@@ -27,11 +25,11 @@ const definitionMembers = {
   countTypes: listOf(isCountType, 1), partitions: between(1, 4096), signatures: between(1, 2),
   rules: object({
     ballots: isFlag, registered: isFlag,
-    outliers: [object({
-      history: [object({ percent: between(101, maxCount), least: between(0, maxCount) }), "optional"],
-      neighbours: [object({ percent: between(101, maxCount), least: between(0, maxCount), units: between(1, maxCount) }), "optional"],
-      twins: [object({ least: between(1, maxCount) }), "optional"],
-    }), "optional"],
+    outliers: optional(object({
+      history: optional(object({ percent: between(101, maxCount), least: between(0, maxCount) })),
+      neighbours: optional(object({ percent: between(101, maxCount), least: between(0, maxCount), units: between(1, maxCount) })),
+      twins: optional(object({ least: between(1, maxCount) })),
+    })),
   }),
   states: listOf(object({ id: isIdentifier, name: isText })),
   counties: listOf(object({ id: isIdentifier, name: isText, state: isIdentifier }), 1),
@@ -39,13 +37,13 @@ const definitionMembers = {
     id: (v) => isIdentifier(v) && v !== ballotsCast, name: isText, kind: oneOf("candidate", "ballot-measure", "retention", "party"),
     votesAllowed: between(1, 100), residuals: oneOf("none", "total", "count-type"),
     selections: listOf(object({
-      id: (v) => isIdentifier(v) && v !== "overvotes" && v !== "undervotes", name: isText, party: [isText, "optional"], writeIn: [isFlag, "optional"],
+      id: (v) => isIdentifier(v) && v !== "overvotes" && v !== "undervotes", name: isText, party: optional(isText), writeIn: optional(isFlag),
     }), 1),
   })),
   styles: listOf(object({ id: isIdentifier, contests: listOf(isIdentifier) })),
   units: listOf(object({
     id: isIdentifier, name: isText, county: isIdentifier, kind: oneOf("precinct", "administrative"), style: isIdentifier,
-    registered: [between(0, maxCount), "optional"], history: [between(0, maxCount), "optional"],
+    registered: optional(between(0, maxCount)), history: optional(between(0, maxCount)),
   })),
 };
 
@@ -66,7 +64,11 @@ function wanted(map, what, id) {
 // out the rows.
 export function openElection(bytes, hash) {
   const d = parse(bytes);
-  shape(d, definitionMembers, "definition");
+  try {
+    shape(d, definitionMembers);
+  } catch (err) {
+    throw new Error(`definition: ${err.message}`);
+  }
   if (d.countTypes.length > 16) throw new Error("definition: more than 16 count types");
   const e = { definition: d, hash, types: d.countTypes.length };
   e.typeIndex = index("count type", d.countTypes);

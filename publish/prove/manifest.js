@@ -1,11 +1,11 @@
 // The manifest of a snapshot: every object that it names, with hash and size.
 
 import { byBytes, isDigest, text, utf8 } from "./bytes.js";
-import { parse, shape } from "./strict.js";
+import { optional, parse, shape } from "./strict.js";
 
 const size = (v) => Number.isInteger(v);
 const isName = (v) => typeof v === "string" && v !== "";
-const members = { name: isName, version: [size, "optional"], key: isName, sha256: isDigest, bytes: size };
+const members = { name: isName, version: optional(size), key: isName, sha256: isDigest, bytes: size };
 
 // parseManifest reads the entries, which are sorted by name and have each once.
 export function parseManifest(bytes) {
@@ -13,7 +13,11 @@ export function parseManifest(bytes) {
   if (lines.pop() !== "") throw new Error("manifest: want a newline at the end");
   const out = lines.map((l, i) => {
     const entry = parse(utf8(l));
-    shape(entry, members, `manifest line ${i + 1}`);
+    try {
+      shape(entry, members);
+    } catch (err) {
+      throw new Error(`manifest line ${i + 1}: ${err.message}`);
+    }
     return entry;
   });
   out.forEach((entry, i) => {

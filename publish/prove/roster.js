@@ -2,16 +2,14 @@
 
 import { equal, isIdentifier } from "./bytes.js";
 import { openKey } from "./note.js";
-import { parse, shape } from "./strict.js";
+import { listOf, object, optional, parse, shape } from "./strict.js";
 
 // openRoster reads a roster's bytes into keys by name, without those (verifier
 // keys) that were revoked one by one.
 export async function openRoster(bytes, e, revoked = []) {
   const r = parse(bytes);
-  const entry = {
-    key: (v) => typeof v === "string", role: (v) => ["official", "approver", "supervisor"].includes(v), county: [(v) => v === "" || isIdentifier(v), "optional"],
-  };
-  shape(r, { schema: (v) => v === "tallystream.roster/1", election: (v) => v === e.definition.election, keys: (v, at) => v.every((k, i) => shape(k, entry, `${at}/${i}`)) }, "roster");
+  const entry = { key: (v) => typeof v === "string", role: (v) => ["official", "approver", "supervisor"].includes(v), county: optional((v) => v === "" || isIdentifier(v)) };
+  shape(r, { schema: (v) => v === "tallystream.roster/1", election: (v) => v === e.definition.election, keys: listOf(object(entry)) });
   const ring = new Map();
   for (const k of r.keys) {
     if (revoked.includes(k.key)) continue;

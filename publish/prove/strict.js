@@ -6,7 +6,10 @@
 import { text } from "./bytes.js";
 
 const [quote, backslash, comma, colon, openList, closeList, openObject, closeObject] = [..."\"\\,:[]{}"].map((c) => c.charCodeAt(0));
-const ascii = new TextDecoder("latin1");
+
+// A name or an identifier has less; what is called as a function's arguments
+// must not be long.
+const longestToken = 1 << 12;
 
 // parse reads one value. Strings that are the value of a member named in free may
 // hold anything, all others printable ASCII without escapes; free null: all may.
@@ -66,12 +69,12 @@ class Reader {
 
   object() {
     this.at++;
-    const out = Object.create(null);
+    const out = {};
     if (this.next(closeObject)) return out;
     for (;;) {
       this.space();
       const name = this.token();
-      if (name in out) throw new Error(`member ${JSON.stringify(name)} stands twice`);
+      if (Object.hasOwn(out, name) || name === "__proto__") throw new Error(`member ${JSON.stringify(name)} stands twice, or cannot be`);
       if (!this.next(colon)) this.fail("a colon");
       out[name] = this.value(name);
       if (this.next(closeObject)) return out;
@@ -107,9 +110,9 @@ class Reader {
     if (this.b[this.at] !== quote) this.fail("a string");
     const from = ++this.at;
     for (let c = this.b[this.at]; c !== quote; c = this.b[++this.at]) {
-      if (!(c >= 0x20 && c <= 0x7e) || c === backslash) this.fail("a string of printable ASCII without escapes");
+      if (!(c >= 0x20 && c <= 0x7e) || c === backslash || this.at - from > longestToken) this.fail("a string of printable ASCII without escapes");
     }
-    return ascii.decode(this.b.subarray(from, this.at++));
+    return String.fromCharCode.apply(null, this.b.subarray(from, this.at++));
   }
 
   string() {
@@ -120,18 +123,37 @@ class Reader {
   }
 }
 
-// shape holds a parsed object against its members: name -> check, or a list of
-// [check, "optional"]. It throws where one is unknown, missing or wrong.
-export function shape(v, members, where = "") {
-  if (v === null || typeof v !== "object" || Array.isArray(v)) throw new Error(`${where || "the value"}: want an object`);
-  for (const name in v) if (!Object.hasOwn(members, name)) throw new Error(`${where}/${name}: unknown member`);
+// optional marks a member that may be missing.
+export const optional = (check) => Object.assign((v) => check(v), { optional: true });
+
+// shape holds a parsed object against its members, name -> check. It throws where
+// one is unknown, missing or wrong, and names it.
+export function shape(v, members) {
+  if (v === null || typeof v !== "object" || Array.isArray(v)) throw new Error(": want an object");
+  for (const name in v) if (!Object.hasOwn(members, name)) throw new Error(`/${name}: unknown member`);
   for (const name in members) {
-    const [check, optional] = [members[name]].flat();
-    if (v[name] === undefined) {
-      if (!optional) throw new Error(`${where}/${name}: is missing`);
-    } else if (!check(v[name], `${where}/${name}`)) {
-      throw new Error(`${where}/${name}: is not what it must be`);
+    const check = members[name];
+    const value = v[name];
+    if (value === undefined) {
+      if (!check.optional) throw new Error(`/${name}: is missing`);
+    } else if (!within(name, check, value)) {
+      throw new Error(`/${name}: is not what it must be`);
     }
   }
   return true;
 }
+
+// within puts a name before what a check inside of it says.
+function within(name, check, v) {
+  try {
+    return check(v);
+  } catch (err) {
+    throw new Error(`/${name}${err.message}`);
+  }
+}
+
+export const object = (members) => (v) => shape(v, members);
+
+// listOf checks each element of a list.
+export const listOf = (check, least = 0, most = Infinity) => (v) =>
+  Array.isArray(v) && v.length >= least && v.length <= most && v.every((x, i) => within(i, check, x));

@@ -193,6 +193,17 @@ export class Tree {
     return proof.reverse();
   }
 
+  // consistency makes the proof that the tree of size old is this one's beginning.
+  async consistency(old) {
+    const up = async (lo, hi, whole) => {
+      if (hi === old) return whole ? [] : [await this.range(lo, hi)];
+      const middle = lo + split(hi - lo);
+      if (old <= middle) return [...(await up(lo, middle, whole)), await this.range(middle, hi)];
+      return [...(await up(middle, hi, false)), await this.range(lo, middle)];
+    };
+    return up(0, this.size, true);
+  }
+
   // leaf reads one leaf, unproven.
   async leaf(index) {
     const n = Math.floor(index / tileWidth);

@@ -102,6 +102,9 @@ test("tiles lie where they must, hold the leaves, and give the same proofs", asy
     assert.deepEqual((await tree.inclusion(index)).map(toBase64), hashes, `leaf ${index}`);
     assert.deepEqual(await tree.leaf(index), leafOf(index));
   }
+  for (const { old, hashes } of vectors.consistency.filter((v) => v.size === 300)) {
+    assert.deepEqual((await tree.consistency(old)).map(toBase64), hashes, `from ${old}`);
+  }
 });
 
 test("checkpoints, policies and proof bundles are taken or refused as the vectors say", async () => {
