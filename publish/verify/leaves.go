@@ -35,12 +35,21 @@ func (v *verification) leaves(ctx context.Context) error {
 			}
 		}
 		v.progress(false)
+		if v.pauses() {
+			return errPaused
+		}
 	}
 	if root := v.frontier.root(); v.frontier.Size != v.tree.N || root != v.tree.Hash {
 		v.report.find(CheckTree, "the leaves", "hashed again they have the root %s, the checkpoint says %s", schemas.Digest(root), schemas.Digest(v.tree.Hash))
 		return errStopped
 	}
 	return nil
+}
+
+// pauses says that the run ends here, and another goes on. A state holds at
+// least one snapshot, and a run at least one leaf more than the one before it.
+func (v *verification) pauses() bool {
+	return v.o.Pause != nil && len(v.notes) > 0 && v.frontier.Size < v.tree.N && v.o.Pause()
 }
 
 func (v *verification) progress(comparing bool) {

@@ -76,7 +76,8 @@ func (v *verification) restore(ctx context.Context, st *State) error {
 		}
 	}
 	v.frontier = frontier{st.Frontier.Size, append(st.Frontier.Roots[:0:0], st.Frontier.Roots...)}
-	v.notes, v.compared, v.named = append(st.Notes[:0:0], st.Notes...), st.Compared, st.Named
+	v.notes, v.compared = append(st.Notes[:0:0], st.Notes...), st.Compared
+	maps.Copy(v.named, st.Named)
 	v.last = &schemas.Snapshot{Time: string(st.Last)}
 	v.report.Counted, v.report.Superseded = st.Counted, st.Superseded
 	maps.Copy(v.report.Held, st.Held)
@@ -93,46 +94,21 @@ func (v *verification) restore(ctx context.Context, st *State) error {
 // stateKind begins a state file; the hash of what follows stands behind it.
 const stateKind = "tallystream/verify-state/v1\n"
 
-// WriteState writes a state file, whole or not at all.
-func WriteState(path string, st *State) (err error) {
+// Encode is the state as it is kept.
+func (st *State) Encode() ([]byte, error) {
 	var body bytes.Buffer
 	if err := gob.NewEncoder(&body).Encode(st); err != nil {
-		return fmt.Errorf("writing the state: %w", err)
+		return nil, fmt.Errorf("writing the state: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing the state: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("writing the state: %w", err), os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(append([]byte(stateKind), schemas.DigestOf(body.Bytes()).String()+"\n"...))
-	if err == nil {
-		_, err = f.Write(body.Bytes())
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	head := stateKind + schemas.DigestOf(body.Bytes()).String() + "\n"
+	return append([]byte(head), body.Bytes()...), nil
 }
 
-// ReadState reads a state file; nil if there is none yet. One that is damaged is an
-// error, never a log that was not seen.
-func ReadState(path string) (*State, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the state: %w", err)
-	}
+// DecodeState reads what Encode made; where says where it lies, for errors. A
+// damaged one is an error, never a log that was not seen.
+func DecodeState(b []byte, where string) (*State, error) {
 	const head = len(stateKind) + 2*len(schemas.Digest{}) + 1
-	damaged := fmt.Errorf("reading the state: %s is damaged, or no state file of this version", path)
+	damaged := fmt.Errorf("reading the state: %s is damaged, or no state file of this version", where)
 	if len(b) < head || string(b[:len(stateKind)]) != stateKind {
 		return nil, damaged
 	}
@@ -144,4 +120,40 @@ func ReadState(path string) (*State, error) {
 		return nil, errors.Join(damaged, err)
 	}
 	return st, nil
+}
+
+// WriteState writes a state file, whole or not at all.
+func WriteState(path string, st *State) (err error) {
+	b, err := st.Encode()
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("writing the state: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("writing the state: %w", err), os.Remove(f.Name()))
+		}
+	}()
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// ReadState reads a state file; nil if there is none yet.
+func ReadState(path string) (*State, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the state: %w", err)
+	}
+	return DecodeState(b, path)
 }

@@ -28,6 +28,9 @@ type Options struct {
 	Policy *log.Policy // whose cosignatures are wanted; nil: nobody's
 	All    bool        // the documents of every snapshot, not of the newest only
 	State  *State      // of an earlier run; nil: from the first leaf on
+	// Pause is asked now and then whether to stop here, with a state from which
+	// the next run goes on; nil: to the end.
+	Pause func() bool
 	// Progress is told how far it is, from one goroutine; nil: nobody.
 	Progress func(Progress)
 	Now      func() time.Time // nil: time.Now
@@ -52,12 +55,16 @@ func (p *Progress) Left() time.Duration {
 // ErrState: a state belongs to another election, key or version.
 var ErrState = errors.New("the saved state is not of this election and key")
 
-// errStopped ends a verification that cannot go on; why is in the report.
-var errStopped = errors.New("stopped")
+// What ends a verification before its end.
+var (
+	errStopped = errors.New("stopped") // it cannot go on; why is in the report
+	errPaused  = errors.New("paused")  // it was asked to
+)
 
 // Run verifies. Its error says that something could not be read, so that
 // nothing is known; what is wrong is in the report. The state is for the next
-// run, and nil unless everything is verified.
+// run: everything it holds is verified. There is one if nothing is wrong, and
+// either nothing is left unchecked or the run was paused.
 func Run(ctx context.Context, o Options) (*Report, *State, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -67,6 +74,11 @@ func Run(ctx context.Context, o Options) (*Report, *State, error) {
 		due: map[schemas.LogSize][]schemas.ManifestEntry{}, named: map[string]schemas.ManifestEntry{}, fetched: map[schemas.Digest]bool{},
 	}
 	err := v.run(ctx)
+	paused := errors.Is(err, errPaused)
+	if paused {
+		v.report.leave("everything behind leaf %d: it was asked to pause there", v.frontier.Size-1)
+		err = v.objects(ctx) // of the snapshots that the state will hold
+	}
 	if errors.Is(err, errStopped) {
 		if v.report.Found == 0 {
 			v.report.leave("everything behind that")
@@ -82,10 +94,10 @@ func Run(ctx context.Context, o Options) (*Report, *State, error) {
 		return nil, nil, fmt.Errorf("verifying: %w", err)
 	}
 	v.report.finish(o.Now().Sub(v.begun))
-	if v.report.Verdict != Verified {
-		return v.report, nil, nil
+	if v.report.Verdict == Verified || paused && v.report.Found == 0 {
+		return v.report, v.state(), nil
 	}
-	return v.report, v.state(), nil
+	return v.report, nil, nil
 }
 
 // verification is one run. One goroutine drives it; readers run beside.

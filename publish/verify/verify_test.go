@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -62,6 +63,40 @@ func TestALaterRunReadsOnlyWhatIsNew(t *testing.T) {
 	}
 	if read[schemas.SnapshotKey(2)] {
 		t.Error("an old snapshot was read again")
+	}
+}
+
+// A run that is asked to pause at every chance says that it did not check everything,
+// and those that go on where it stopped come to the verdict of one that never did.
+func TestPausedRunsTogetherAreOneRun(t *testing.T) {
+	n := play(t)
+	whole, _ := check(t, verify.Options{Source: n.late})
+	var st *verify.State
+	for run := 1; ; run++ {
+		r, next := check(t, verify.Options{Source: n.late, State: st, Pause: func() bool { return true }})
+		if r.Verdict == verify.Verified {
+			if run == 1 || r.Counted != whole.Counted || r.Snapshots != whole.Snapshots || r.Leaves != whole.Leaves {
+				t.Errorf("after %d runs:\n%s\nin one:\n%s", run, print(r), print(whole))
+			}
+			break
+		}
+		if r.Verdict != verify.Incomplete || next == nil || len(r.Unchecked) == 0 || run > 100 {
+			t.Fatalf("run %d:\n%s", run, print(r))
+		}
+		b, err := next.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err = verify.DecodeState(b, "memory"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What a paused run has passed by is not forgiven, and what it has not seen is.
+	forged := maps.Clone(n.late)
+	forged[schemas.SnapshotKey(2)] = forged[schemas.SnapshotKey(1)]
+	r, next := check(t, verify.Options{Source: forged, Pause: func() bool { return true }})
+	if r.Verdict != verify.Failed || next != nil {
+		t.Errorf("a changed snapshot passes a run that is paused behind it:\n%s", print(r))
 	}
 }
 
