@@ -1,0 +1,24 @@
+// Command bootstrap is the Lambda function `latest`, whose work is in the
+// package above it.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"tallystream/infra/functions"
+	"tallystream/infra/functions/latest"
+)
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	h, err := latest.New(context.Background(), functions.FromEnvironment(os.Getenv), log)
+	if err != nil {
+		log.Error("starting", "err", err)
+		os.Exit(1)
+	}
+	lambda.Start(h.Handle)
+}
