@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,25 +20,46 @@ import (
 
 // command is `go run ./infra/images`.
 type command struct {
-	Out      string   `help:"New directory for the OCI layout; beside it come a bill of materials for each architecture." required:"" type:"path"`
-	Release  string   `help:"Name of the release. Empty: the commit, which must be clean."`
-	Arch     []string `help:"Architectures." default:"amd64,arm64" enum:"amd64,arm64"`
-	Election string   `help:"Directory whose definition.json and roster.json go to /election, as the ECS tasks expect." type:"existingdir"`
-	Roots    string   `help:"PEM file of certificate authorities to trust in place of Amazon's." type:"existingfile"`
-	Package  string   `help:"Main package to build." default:"tallystream"`
+	Out       string   `help:"New directory for the OCI layout; beside it come a bill of materials for each architecture. Empty: no image." type:"path"`
+	Functions string   `help:"New directory for the archives of the Lambda functions; what OpenTofu wants to know of them is printed. Empty: none." type:"path"`
+	Release   string   `help:"Name of the release. Empty: the commit, which must be clean."`
+	Arch      []string `help:"Architectures." default:"amd64,arm64" enum:"amd64,arm64"`
+	Election  string   `help:"Directory whose definition.json and roster.json go to /election, as the ECS tasks expect." type:"existingdir"`
+	Roots     string   `help:"PEM file of certificate authorities to trust in place of Amazon's." type:"existingfile"`
+	Package   string   `help:"Main package to build." default:"tallystream"`
 }
 
 func main() {
 	var c command
-	kctx := kong.Parse(&c, kong.Description("Build the OCI image of Tallystream, without a daemon, and print its digest."))
+	kctx := kong.Parse(&c, kong.Description("Build what Tallystream runs from: the OCI image, without a daemon, whose digest is printed, and the archives of the Lambda functions."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	kctx.FatalIfErrorf(kctx.Run())
 }
 
-// Run builds and prints "sha256:...".
+// Run builds what is asked for.
 func (c *command) Run(ctx context.Context) error {
+	if c.Out == "" && c.Functions == "" {
+		return errors.New("nothing to build: give --out, --functions or both")
+	}
+	if c.Out != "" {
+		if err := c.printImage(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Functions == "" {
+		return nil
+	}
+	archives, err := c.archives(ctx)
+	if err != nil {
+		return err
+	}
+	return printArchives(os.Stdout, archives)
+}
+
+// printImage builds the image and prints "sha256:...".
+func (c *command) printImage(ctx context.Context) error {
 	index, err := c.build(ctx)
 	if err != nil {
 		return err

@@ -38,7 +38,6 @@ var wholeResources = map[string]string{
 // beforehand: objects in a bucket, streams of a log group, a consumer's birthday.
 var namedBelow = []string{
 	"aws_s3_bucket.published.arn}/*",
-	"aws_s3_bucket.published.arn}/snapshots/*",
 	"aws_s3_bucket.archive.arn}/AWSLogs/*",
 	"aws_s3_bucket.archive.arn}/flow/*",
 	"aws_s3_bucket.archive.arn}/live/*",

@@ -104,14 +104,15 @@ variable "images" {
 
 variable "functions" {
   type = map(object({
-    bucket = string
+    bucket   = string
+    verifier = string
     code = map(object({
       key     = string
       version = string
       sha256  = string
     }))
   }))
-  description = "Archives of the functions by region. Empty: no functions."
+  description = "Archives of the functions by region, and the verifier key of snapshots. Empty: no functions."
   default     = {}
 
   validation {

@@ -1,24 +1,31 @@
 # Small tasks as Lambda functions in Go (infra/functions has the code):
 #   verify  each new snapshot, from public files, as anybody could
-#   notify  turns alarms and editorial events into messages to people
+#   notify  turns alarms, failures of verify and its news into messages to people
 #   latest  moves `latest` to the newest whole snapshot when this region takes over
 # They stand outside the network: verify must see what the public sees.
+# functions_rights.tf says what each may do.
 
 variable "functions" {
   type = object({
-    bucket = string
+    bucket   = string
+    verifier = string
     code = map(object({
       key     = string
       version = string
       sha256  = string
     }))
   })
-  description = "Where the functions' archives are: a versioned bucket, and by function the key, the version and the base64 SHA-256 that the release's build printed. Null: no functions."
+  description = "Where the functions' archives are: a versioned bucket, and by function the key, the version and the base64 SHA-256 that the release's build printed; and the verifier key that snapshots must be signed by (NAME+HASH+KEY, what viewers pin). Null: no functions."
   default     = null
 
   validation {
     condition     = var.functions == null || try(toset(keys(var.functions.code)) == toset(["verify", "notify", "latest"]), false)
     error_message = "functions.code must have verify, notify and latest."
+  }
+
+  validation {
+    condition     = var.functions == null || try(can(regex("^[^+ ]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$", var.functions.verifier)), false)
+    error_message = "functions.verifier must be a verifier key, NAME+HASH+KEY."
   }
 }
 
@@ -36,15 +43,19 @@ variable "notify_secret_name" {
 locals {
   functions = var.functions == null ? {} : {
     verify = {
-      timeout = 300
-      memory  = 1769 # a whole core
+      timeout = 900  # to begin in the middle of a night; a run with a state takes seconds
+      memory  = 3538 # two cores; 2 GB hold 180,000 units and what is remembered of the site
+      at_once = 1    # each run verifies all there is, and the next has nothing to do
       environment = {
-        TALLYSTREAM_URL = "https://${var.hosts.results}"
+        TALLYSTREAM_URL          = "https://${var.hosts.results}"
+        TALLYSTREAM_KEY          = var.functions.verifier
+        TALLYSTREAM_STATE_BUCKET = aws_s3_bucket.verified.bucket
       }
     }
     notify = {
       timeout = 30
       memory  = 256
+      at_once = 10
       environment = {
         TALLYSTREAM_NOTIFY_SECRET = var.notify_secret_name
         TALLYSTREAM_URL           = "https://${var.hosts.results}"
@@ -53,83 +64,11 @@ locals {
     latest = {
       timeout = 120
       memory  = 512
+      at_once = 1
       environment = {
         TALLYSTREAM_AWS_BUCKET = local.bucket_name
+        TALLYSTREAM_KEY        = var.functions.verifier
       }
-    }
-  }
-}
-
-data "aws_iam_policy_document" "function_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["lambda.amazonaws.com"]
-    }
-  }
-}
-
-data "aws_iam_policy_document" "function_log" {
-  for_each = local.functions
-
-  statement {
-    sid       = "Log"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.function[each.key].arn}:log-stream:*"]
-  }
-
-  statement {
-    sid       = "WhatFailedTooOften"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.failed.arn]
-  }
-
-  statement {
-    sid       = "EncryptedEnvironmentAndQueue"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.data.arn]
-  }
-
-  dynamic "statement" {
-    for_each = each.key == "notify" ? [1] : []
-
-    content {
-      sid       = "Addresses"
-      actions   = ["secretsmanager:GetSecretValue"]
-      resources = [data.aws_secretsmanager_secret.notify[0].arn]
-    }
-  }
-
-  # A pointer may be replaced; what it points to is only read.
-  dynamic "statement" {
-    for_each = each.key == "latest" ? [1] : []
-
-    content {
-      sid       = "ReadSnapshots"
-      actions   = ["s3:GetObject"]
-      resources = ["${aws_s3_bucket.published.arn}/snapshots/*", "${aws_s3_bucket.published.arn}/latest"]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = each.key == "latest" ? [1] : []
-
-    content {
-      sid       = "ListSnapshots"
-      actions   = ["s3:ListBucket"]
-      resources = [aws_s3_bucket.published.arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = each.key == "latest" ? [1] : []
-
-    content {
-      sid       = "MoveLatest"
-      actions   = ["s3:PutObject"]
-      resources = ["${aws_s3_bucket.published.arn}/latest"]
     }
   }
 }
@@ -138,23 +77,6 @@ data "aws_secretsmanager_secret" "notify" {
   count = length(local.functions) > 0 ? 1 : 0
 
   name = var.notify_secret_name
-}
-
-resource "aws_iam_role" "function" {
-  for_each = local.functions
-
-  name               = "${local.name}-${each.key}-${var.region}"
-  description        = "What the function ${each.key} may do."
-  assume_role_policy = data.aws_iam_policy_document.function_trust.json
-  tags               = local.tags
-}
-
-resource "aws_iam_role_policy" "function" {
-  for_each = local.functions
-
-  name   = each.key
-  role   = aws_iam_role.function[each.key].id
-  policy = data.aws_iam_policy_document.function_log[each.key].json
 }
 
 resource "aws_cloudwatch_log_group" "function" {
@@ -187,7 +109,7 @@ resource "aws_lambda_function" "this" {
   source_code_hash               = var.functions.code[each.key].sha256
   timeout                        = each.value.timeout
   memory_size                    = each.value.memory
-  reserved_concurrent_executions = each.key == "latest" ? 1 : 10
+  reserved_concurrent_executions = each.value.at_once
   kms_key_arn                    = aws_kms_key.data.arn
   tags                           = local.tags
 
@@ -204,7 +126,27 @@ resource "aws_lambda_function" "this" {
     log_group  = aws_cloudwatch_log_group.function[each.key].name
   }
 
-  depends_on = [aws_iam_role_policy.function]
+  depends_on = [aws_iam_role_policy.function, aws_iam_role_policy.function_own]
+}
+
+# What verify says goes to notify: its news, or why it gave up. The alarm below is the
+# other way, which needs neither.
+resource "aws_lambda_function_event_invoke_config" "verify" {
+  count = length(local.functions) > 0 ? 1 : 0
+
+  function_name                = aws_lambda_function.this["verify"].function_name
+  maximum_event_age_in_seconds = 3600
+  maximum_retry_attempts       = 2
+
+  destination_config {
+    on_success {
+      destination = aws_lambda_function.this["notify"].arn
+    }
+
+    on_failure {
+      destination = aws_lambda_function.this["notify"].arn
+    }
+  }
 }
 
 # verify runs for each snapshot that the home's bucket gets.

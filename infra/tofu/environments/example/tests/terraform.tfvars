@@ -34,7 +34,8 @@ edge_functions = {
 
 functions = {
   "us-east-1" = {
-    bucket = "releases"
+    bucket   = "releases"
+    verifier = "results.example.org/franklin-2028+8c69285d+AXCC607T8BheKEBig1SsaRxzqKEZcW8APA7w7jrsmAjX"
     code = {
       verify = { key = "verify.zip", version = "1", sha256 = "q1ZKLkosSQUA" }
       notify = { key = "notify.zip", version = "1", sha256 = "q1ZKLkosSQUA" }
