@@ -21,18 +21,24 @@ type program struct {
 	materials []byte // CycloneDX
 }
 
-// compile builds a main package. Nothing of this machine gets in: no path
+// flags of the go command that keep the machine out, and linking those of the linker.
+var flags = []string{"-trimpath", "-buildvcs=false", "-mod=readonly"}
+
+const linking = "-ldflags=-s -w -buildid= -X tallystream/service.release="
+
+// compile builds a main package of the checkout at source, "" for the one that this
+// runs in. Nothing of this machine gets in: no path
 // (-trimpath), no state of a checkout (-buildvcs), no C library, and none of the
 // environment's own flags.
-func compile(ctx context.Context, pkg, arch string, release service.Release) (_ *program, err error) {
+func compile(ctx context.Context, source, pkg, arch string, release service.Release) (_ *program, err error) {
 	dir, err := os.MkdirTemp("", "tallystream-image")
 	if err != nil {
 		return nil, fmt.Errorf("building %s: %w", pkg, err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what stays is in the temporary directory
 	at := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", at, "-trimpath", "-buildvcs=false", "-mod=readonly",
-		"-ldflags=-s -w -buildid= -X tallystream/service.release="+string(release), pkg)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", at}, flags, []string{linking + string(release), pkg})...)
+	cmd.Dir = source
 	cmd.Env = environment(os.Environ(), arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building %s for %s: %w\n%s", pkg, arch, err, out)

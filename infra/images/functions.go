@@ -46,7 +46,7 @@ func (c *command) archives(ctx context.Context) ([]archive, error) {
 	}
 	var out []archive
 	for _, name := range functionNames {
-		p, err := compile(ctx, "tallystream/infra/functions/"+name+"/bootstrap", functionArch, release)
+		p, err := compile(ctx, c.source, "tallystream/infra/functions/"+name+"/bootstrap", functionArch, release)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 func TestAnArchiveIsTheSameBytesEachTimeAndHasOneProgramInIt(t *testing.T) {
-	p, err := compile(t.Context(), tiny, functionArch, "r1")
+	p, err := compile(t.Context(), "", tiny, functionArch, "r1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,20 +54,90 @@ func digestOf(t *testing.T, d interface{ Digest() (v1.Hash, error) }) string {
 	return h.String()
 }
 
+// elsewhere is a checkout of the small program in another place, by another user's
+// habits: what a second builder has.
+func elsewhere(t *testing.T) command {
+	t.Helper()
+	source := filepath.Join(t.TempDir(), "another", "checkout")
+	for _, name := range []string{"go.mod", "go.sum", "infra/images/testdata/tiny/main.go"} {
+		b, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(source, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, v := range map[string]string{"GOFLAGS": "-tags=netgo", "GOAMD64": "v3", "TMPDIR": t.TempDir(), "TZ": "Asia/Tokyo"} {
+		t.Setenv(name, v)
+	}
+	return command{source: source}
+}
+
 func TestTwoBuildsAreTheSameBytes(t *testing.T) {
 	first, _ := buildTiny(t, command{})
-	// Another place, other flags in the environment, and another temporary directory.
-	t.Setenv("GOFLAGS", "-tags=netgo")
-	t.Setenv("GOAMD64", "v3")
-	t.Setenv("TMPDIR", t.TempDir())
-	t.Setenv("TZ", "Asia/Tokyo")
-	second, _ := buildTiny(t, command{})
+	other, _ := buildTiny(t, command{Release: "r2"})
+	second, _ := buildTiny(t, elsewhere(t))
 	if a, b := digestOf(t, first), digestOf(t, second); a != b {
 		t.Errorf("%s, then %s", a, b)
 	}
-	other, _ := buildTiny(t, command{Release: "r2"})
 	if digestOf(t, first) == digestOf(t, other) {
 		t.Error("another release has the same digest")
+	}
+}
+
+// What keeps the machine out of an image is taken away, one by one: each time the
+// two builds must differ, or the test above could not fail.
+func TestTwoBuildsDifferWithoutEachOfThePrecautions(t *testing.T) {
+	for name, take := range map[string]func() (back func()){
+		"paths are trimmed": func() func() {
+			kept := flags
+			flags = slices.DeleteFunc(slices.Clone(flags), func(f string) bool { return f == "-trimpath" })
+			return func() { flags = kept }
+		},
+		"the environment is pinned": func() func() {
+			kept := pinned
+			pinned = slices.DeleteFunc(slices.Clone(pinned), func(v string) bool { return strings.HasPrefix(v, "GOFLAGS=") })
+			return func() { pinned = kept }
+		},
+		"times are fixed": func() func() {
+			kept := epoch
+			epoch = time.Now()
+			return func() { epoch = kept }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			back := take()
+			defer back()
+			first, _ := buildTiny(t, command{})
+			if name == "times are fixed" {
+				epoch = epoch.Add(time.Hour)
+			}
+			second, _ := buildTiny(t, elsewhere(t))
+			if a, b := digestOf(t, first), digestOf(t, second); a == b {
+				t.Errorf("both are %s", a)
+			}
+		})
+	}
+}
+
+func TestALayerDoesNotDependOnTheOrderInWhichFilesAreNamed(t *testing.T) {
+	files := []file{{"b/2", 0o444, []byte("2")}, {"a", 0o555, []byte("1")}, {"b/1/x", 0o444, []byte("3")}}
+	first, err := layerOf(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(files)
+	second, err := layerOf(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digestOf(t, first) != digestOf(t, second) {
+		t.Error("the digest follows the order")
 	}
 }
 

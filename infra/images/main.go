@@ -27,6 +27,8 @@ type command struct {
 	Election  string   `help:"Directory whose definition.json and roster.json go to /election, as the ECS tasks expect." type:"existingdir"`
 	Roots     string   `help:"PEM file of certificate authorities to trust in place of Amazon's." type:"existingfile"`
 	Package   string   `help:"Main package to build." default:"tallystream"`
+
+	source string // directory of the checkout; "": this one
 }
 
 func main() {
@@ -87,7 +89,7 @@ func (c *command) build(ctx context.Context) (v1.ImageIndex, error) {
 	}
 	var images []built
 	for _, arch := range c.Arch {
-		program, err := compile(ctx, c.Package, arch, release)
+		program, err := compile(ctx, c.source, c.Package, arch, release)
 		if err != nil {
 			return nil, err
 		}
