@@ -44,6 +44,8 @@ type Rules struct {
 	// Outliers: what is held because it is too much, or too much alike. Absent:
 	// nothing is.
 	Outliers *OutlierRules `json:"outliers,omitempty"`
+	// Suppression hides the numbers of small units. Absent: nothing is hidden.
+	Suppression *SuppressionRule `json:"suppression,omitempty"`
 }
 
 // OutlierRules hold what is possible and yet unlikely. Each is optional. They

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (d *Definition) validateHead() error {
 			return fmt.Errorf("countTypes: %s twice", t)
 		}
 	}
-	return d.Rules.Outliers.validate()
+	return cmp.Or(d.Rules.Outliers.validate(), d.Rules.Suppression.validate())
 }
 
 // validate returns the first figure that a rule cannot have.

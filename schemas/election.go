@@ -90,6 +90,11 @@ type Election struct {
 	Hash     Digest
 	Units    []UnitPlace
 	Counties []CountyPlace
+	// Remainders are the groups of units that are published as one sum each, in
+	// the order of their counties; none without Rules.Suppression.
+	Remainders []Remainder
+
+	remainderOf []int32 // by unit: index into Remainders, or -1; nil without any
 
 	hashText string
 	units    map[UnitID]UnitIndex
@@ -178,6 +183,7 @@ func compile(d *Definition, hash Digest) *Election {
 	for c := range e.Counties {
 		e.place(CountyIndex(c), styles)
 	}
+	e.combine()
 	return e
 }
 
@@ -292,7 +298,7 @@ func (d *Definition) Validate() error {
 	if d.Schema != DefinitionSchema {
 		return fmt.Errorf("definition: schema is %q, want %q", d.Schema, DefinitionSchema)
 	}
-	for _, rule := range []func() error{d.validateHead, d.validatePlaces, d.validateContests, d.validateStyles, d.validateUnits} {
+	for _, rule := range []func() error{d.validateHead, d.validatePlaces, d.validateContests, d.validateStyles, d.validateUnits, d.validateSuppression} {
 		if err := rule(); err != nil {
 			return fmt.Errorf("definition: %w", err)
 		}

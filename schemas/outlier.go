@@ -35,7 +35,7 @@ func (e *Election) Outlier(unit UnitIndex, county []int64, before, after []Count
 			return &OutlierFinding{Rule: "history", Contest: BallotsCast, Value: ballots, Against: int64(u.History), Percent: h.Percent}
 		}
 	}
-	if rules.Neighbours == nil {
+	if rules.Neighbours == nil || e.hidesIn(u.County) {
 		return nil
 	}
 	for i := range u.Style.Sections {
@@ -83,10 +83,11 @@ type TwinKey [16]byte
 
 // Twin returns the key under which another unit's row of the county would be
 // the same, and whether the rule applies: there is one, and the row's votes reach
-// its least.
+// its least. It does not apply to units that are hidden: their numbers would be
+// told by whoever has the same.
 func (e *Election) Twin(unit UnitIndex, cells []Count) (key TwinKey, applies bool) {
 	rules := e.Definition.Rules.Outliers
-	if rules == nil || rules.Twins == nil {
+	if rules == nil || rules.Twins == nil || e.RemainderOf(unit) >= 0 {
 		return key, false
 	}
 	style, votes := e.Units[unit].Style, int64(0)
