@@ -143,6 +143,10 @@ func TestAWrongLeafIsRefusedWithItsLine(t *testing.T) {
 		{"definition", "origin results", "origin a+results", "origin: want a URL"},
 		{"snapshot", "number 12", "number 1x", "number"},
 		{"sealed", "commitment ", "commitment 1", "commitment: digest"},
+		{"sealed", "outcome counted", "outcome hidden", "outcome: want one of"},
+		{"sealed", "outcome counted", "outcome held", "want code"},
+		{"sealed hold", "unit leon-001", "unit -", "only poison"},
+		{"sealed release", "hold 22", "hold 24", "want an entry before this one"},
 	} {
 		text := good(c.name)
 		if !strings.Contains(text, c.old) {
@@ -200,7 +204,8 @@ func TestASealOpensForWhatWasSealedOnly(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if got, err := sealed.Open(b, salt); err != nil || !bytes.Equal(got.Record, sub.Record) {
+		l, err := sealed.Open(b, salt)
+		if got, ok := l.(*leaf.Submission); err != nil || !ok || !bytes.Equal(got.Record, sub.Record) {
 			rt.Fatal(err)
 		}
 		other := salt
@@ -218,6 +223,8 @@ func TestASealOpensForWhatWasSealedOnly(t *testing.T) {
 		for _, lie := range []func(*leaf.Sealed){
 			func(s *leaf.Sealed) { s.Seq++ }, func(s *leaf.Sealed) { s.Partition++ }, func(s *leaf.Sealed) { s.Unit = "leon-002" },
 			func(s *leaf.Sealed) { s.Revision++ }, func(s *leaf.Sealed) { s.Outcome = schemas.EntrySuperseded },
+			func(s *leaf.Sealed) { s.Outcome, s.Code = schemas.EntryHeld, schemas.HoldLowered },
+			func(s *leaf.Sealed) { s.Outcome, s.Hold = schemas.EntryReleased, 1 },
 		} {
 			lying := *sealed
 			lie(&lying)
@@ -230,4 +237,38 @@ func TestASealOpensForWhatWasSealedOnly(t *testing.T) {
 			rt.Fatalf("a seal that shows its inside: %q, %v", out, err)
 		}
 	})
+}
+
+// TestEveryEntryOfALedgerCanBeSealed, and nothing else.
+func TestEveryEntryOfALedgerCanBeSealed(t *testing.T) {
+	salt := [leaf.SaltSize]byte{9}
+	for name, l := range all(t) {
+		var entry bool
+		switch l.(type) {
+		case *leaf.Submission, *leaf.Hold, *leaf.Release:
+			entry = true
+		}
+		sealed, err := leaf.Seal(l, salt)
+		if (err == nil) != entry {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		inside, err := leaf.Append(nil, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outside, err := leaf.Append(nil, sealed)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		again, err := leaf.Decode(outside)
+		if err != nil || *again.(*leaf.Sealed) != *sealed {
+			t.Errorf("%s: %v\n%s", name, err, outside)
+		}
+		if opened, err := sealed.Open(inside, salt); err != nil || opened.Kind() != l.Kind() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -1,8 +1,6 @@
 package leaf
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math"
@@ -209,80 +207,4 @@ func parseHoldCode(s string) (schemas.HoldCode, error) {
 		return "", errors.New("want an identifier")
 	}
 	return schemas.HoldCode(s), nil
-}
-
-// SaltSize is the length of a seal's salt.
-const SaltSize = 32
-
-// sealPrefix begins what a commitment hashes.
-const sealPrefix = "tallystream/seal/v1\n"
-
-// Sealed stands in the log for a Submission of a unit whose counts are
-// suppressed: it commits to that leaf without showing anything of it but whose
-// it is. The salt keeps small counts from being found by trying them all, so
-// it must be secret and random, or made of a secret, one for each leaf.
-type Sealed struct {
-	Outcome    schemas.EntryKind
-	Partition  schemas.Partition
-	Seq        uint64
-	Unit       schemas.UnitID
-	Revision   schemas.Revision
-	Commitment schemas.Digest // SHA-256 of "tallystream/seal/v1\n", salt, the submission leaf's bytes
-}
-
-// Kind is KindSealed.
-func (*Sealed) Kind() Kind { return KindSealed }
-
-func (s *Sealed) fields(w *writer) {
-	w.text("outcome", string(s.Outcome))
-	w.place(s.Partition, s.Seq, s.Unit, s.Revision)
-	w.text("commitment", s.Commitment.String())
-}
-
-func (s *Sealed) read(r *reader) error {
-	s.Outcome = parsed(r, "outcome", parseOutcome)
-	s.Partition, s.Seq, s.Unit, s.Revision = r.place()
-	s.Commitment = parsed(r, "commitment", schemas.ParseDigest)
-	return r.err
-}
-
-// Seal commits to a submission.
-func Seal(s *Submission, salt [SaltSize]byte) (*Sealed, error) {
-	b, err := Append(nil, s)
-	if err != nil {
-		return nil, fmt.Errorf("sealing: %w", err)
-	}
-	return &Sealed{
-		Outcome: s.Outcome, Partition: s.Partition, Seq: s.Seq, Unit: s.Unit, Revision: s.Revision, Commitment: commit(b, salt),
-	}, nil
-}
-
-func commit(leaf []byte, salt [SaltSize]byte) (d schemas.Digest) {
-	h := sha256.New()
-	h.Write([]byte(sealPrefix))
-	h.Write(salt[:])
-	h.Write(leaf)
-	h.Sum(d[:0])
-	return d
-}
-
-// ErrSeal: this is not what was sealed.
-var ErrSeal = errors.New("does not open the seal")
-
-// Open checks that a salt and the bytes of a submission leaf are what was
-// sealed, and returns the submission.
-func (s *Sealed) Open(leaf []byte, salt [SaltSize]byte) (*Submission, error) {
-	got := commit(leaf, salt)
-	if subtle.ConstantTimeCompare(got[:], s.Commitment[:]) != 1 {
-		return nil, fmt.Errorf("opening the seal of unit %s: %w", s.Unit, ErrSeal)
-	}
-	l, err := Decode(leaf)
-	if err != nil {
-		return nil, fmt.Errorf("opening the seal of unit %s: %w", s.Unit, err)
-	}
-	sub, ok := l.(*Submission)
-	if !ok || sub.Outcome != s.Outcome || sub.Partition != s.Partition || sub.Seq != s.Seq || sub.Unit != s.Unit || sub.Revision != s.Revision {
-		return nil, fmt.Errorf("opening the seal of unit %s: the leaf in it says otherwise than the seal: %w", s.Unit, ErrSeal)
-	}
-	return sub, nil
 }
