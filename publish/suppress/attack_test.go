@@ -286,8 +286,8 @@ func TestNothingThatIsPublishedIsAboutOneHiddenUnit(t *testing.T) {
 	}
 }
 
-// fixed is a night of four small units, all of one style but the third, and two
-// large ones; each sends twice.
+// fixed is a night of three small units, of which the third has another style,
+// and two large ones; each sends twice.
 func fixed(t *testing.T) *night {
 	unit := func(id schemas.UnitID, style schemas.StyleID, registered int) schemas.Unit {
 		return schemas.Unit{ID: id, County: "oak", Kind: schemas.PrecinctUnit, Style: style, Registered: registered}
