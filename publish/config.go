@@ -12,6 +12,7 @@ import (
 	"tallystream/aggregate/ledger"
 	"tallystream/publish/bucket"
 	"tallystream/publish/log/witness"
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 )
 
@@ -87,6 +88,9 @@ type Config struct {
 	// ReceiptKey is the verifier key of receipts, named in the log's first leaf;
 	// empty: the log says nothing of receipts.
 	ReceiptKey string
+	// Secret is what the salts of sealed leaves are made of; needed where the
+	// election hides units (Rules.Suppression), and the same for the whole night.
+	Secret *suppress.Secret
 
 	// Witnesses are asked to cosign each checkpoint, for a second at most. Whether
 	// they do changes nothing here.
@@ -153,6 +157,9 @@ func (c *Config) setDefaults() error {
 	}
 	if origin := c.Election.Definition.Origin; c.Signer.Name() != origin {
 		return fmt.Errorf("publish: Config.Signer is named %q, want the election's origin, %q", c.Signer.Name(), origin)
+	}
+	if err := c.checkSecret(); err != nil {
+		return err
 	}
 	if c.Now == nil {
 		c.Now = time.Now

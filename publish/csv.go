@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 )
 
@@ -17,6 +18,7 @@ const csvHeader = "county,unit,contest,selection,count_type,votes\n"
 // unitReader walks over the counted rows of a county's units.
 type unitReader struct {
 	election *schemas.Election
+	newest   []*suppress.Taking // by remainder; nil where nobody is hidden
 	cells    []schemas.Count
 }
 
@@ -63,7 +65,8 @@ func (r *unitReader) appendCSV(dst []byte, county schemas.CountyIndex, units []c
 			rows += len(cellsOf)
 		}
 	}
-	return dst, rows, nil
+	dst, more := r.appendRemainders(dst, county, names)
+	return dst, rows + more, nil
 }
 
 // sizeCSV estimates the bytes of appendCSV, so that a large county's file does

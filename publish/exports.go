@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tallystream/publish/bucket"
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 	"tallystream/schemas/cdf"
 )
@@ -71,8 +72,9 @@ func (x *exports) named() []schemas.ManifestEntry {
 // exportPlan is what one snapshot exports.
 type exportPlan struct {
 	counties []schemas.CountyIndex
-	units    []countedUnit // at the snapshot's cut
-	rows     [][]int64     // by county, likewise
+	units    []countedUnit      // at the snapshot's cut
+	rows     [][]int64          // by county, likewise, as they are shown
+	newest   []*suppress.Taking // by remainder, likewise
 	log      schemas.LogSize
 	whole    bool // afterwards no county's files are out of date
 }
@@ -92,7 +94,7 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 	if len(p.counties) == 0 {
 		return nil
 	}
-	p.units, p.rows = slices.Clone(f.units), cloneRows(f.rows)
+	p.units, p.rows, p.newest = f.shownUnits(), cloneRows(f.shown()), f.veil.newest()
 	if !final {
 		x.cut(p, int64(x.cfg.ExportRate*x.cfg.ExportEvery.Seconds()))
 	}
@@ -227,7 +229,7 @@ func (w *exporting) renderAll(ctx context.Context) error {
 	})
 	for range exportWorkers {
 		workers.Go(func() {
-			reader := unitReader{election: w.catalogue.election}
+			reader := unitReader{election: w.catalogue.election, newest: w.newest}
 			for c := range next {
 				select {
 				case done <- w.render(&reader, c):
@@ -340,7 +342,7 @@ func (w *exporting) results() error {
 		delete(w.files, resultsName)
 		return nil
 	}
-	reader := unitReader{election: w.catalogue.election}
+	reader := unitReader{election: w.catalogue.election, newest: w.newest}
 	body := []byte(csvHeader)
 	for c := range w.catalogue.counties {
 		var err error

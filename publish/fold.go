@@ -30,8 +30,10 @@ type fold struct {
 	heldAll  uint64 // holds, those that were released since among them
 	holds    holdBook
 	replaced uint64 // counted rows that another took the place of
+	veil     *veil  // nil: every row is shown as it is
 
 	// Scratch of apply.
+	record     []byte
 	envelope   schemas.Envelope
 	submission schemas.Submission
 	statement  schemas.Statement
@@ -83,6 +85,7 @@ func (f *fold) apply(entry *schemas.Entry, record []byte) error {
 	if err := f.check(entry); err != nil {
 		return err
 	}
+	f.record = record
 	if err := f.take(entry, record); err != nil {
 		return err
 	}
@@ -144,8 +147,22 @@ func (f *fold) replace(entry *schemas.Entry, u schemas.UnitIndex, cells []schema
 		f.holds.supersede(u, entry.Revision)
 	}
 	f.touch(county)
+	if f.veil != nil {
+		moved, _, err := f.veil.fold(entry, f.record, u, before, cells)
+		if err != nil || !moved {
+			return err
+		}
+	}
 	f.changed[county] = f.log + 1
 	return nil
+}
+
+// shown are the rows by county as the public sees them.
+func (f *fold) shown() [][]int64 {
+	if f.veil == nil {
+		return f.rows
+	}
+	return f.veil.shown
 }
 
 // open parses the record as the envelope that the entry speaks of.

@@ -232,7 +232,7 @@ func (s *Sequencer) again(ctx context.Context, r run, leaves []log.Hashed, yield
 	}
 	defer view.Close() // it only reads
 	stopped := errors.New("nobody wants more")
-	err = readRun(ctx, view, r, func(e *schemas.Entry, b []byte) error {
+	err = s.readRun(ctx, view, r, func(e *schemas.Entry, b []byte) error {
 		l := hashed(b)
 		if l.Hash != leaves[0].Hash {
 			return replayError(e, "the ledger changed after it was read", nil)
@@ -255,7 +255,7 @@ func hashed(leaf []byte) log.Hashed { return log.Hashed{Leaf: leaf, Hash: tlog.R
 var errEnough = errors.New("enough entries")
 
 // readRun calls fn with the leaf of each entry of the run.
-func readRun(ctx context.Context, view ledger.View, r run, fn func(*schemas.Entry, []byte) error) error {
+func (s *Sequencer) readRun(ctx context.Context, view ledger.View, r run, fn func(*schemas.Entry, []byte) error) error {
 	heads := view.Heads()
 	after := make([]uint64, len(heads))
 	for p := range heads {
@@ -271,7 +271,7 @@ func readRun(ctx context.Context, view ledger.View, r run, fn func(*schemas.Entr
 		if e.Partition != r.partition || e.Seq != at {
 			return replayError(&e, "entries must be dense", nil)
 		}
-		b, err := leafOf(&e, record)
+		b, err := s.seals.leafOf(&e, record)
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,9 @@ func (s *Sequencer) manifest(p *plan) []schemas.ManifestEntry {
 			Key: schemas.ContentKey("documents", d.hash, ".ndjson"), Hash: d.hash, Bytes: d.size,
 		})
 	}
+	for _, f := range p.remainders {
+		out = append(out, f.entry)
+	}
 	out = append(out, s.shelf.exports.named()...)
 	out = append(out, ofBytes(schemas.DefinitionKey, schemas.DefinitionKey, s.cfg.Definition))
 	out = append(out, ofBytes(schemas.RosterKey, s.rosterKey(), s.cfg.Roster))

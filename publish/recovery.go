@@ -26,7 +26,7 @@ func (s *Sequencer) open(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Metrics.epoch.Set(float64(s.epoch))
-	s.shelf = &shelf{stored: make([]schemas.Digest, len(s.catalogue.documents)), exports: newExports(&s.cfg, s.catalogue), edge: new(log.Edge)}
+	s.shelf = &shelf{stored: make([]schemas.Digest, len(s.catalogue.documents)), exports: newExports(&s.cfg, s.catalogue), edge: new(log.Edge), remainders: map[string]schemas.Digest{}}
 	s.queue = newQueue(make([]uint64, s.cfg.Election.Definition.Partitions))
 	s.fold.log = 1 // the definition
 	if len(s.mark.note) == 0 {
@@ -184,7 +184,7 @@ func (s *Sequencer) staged(ctx context.Context, st *stage) ([]log.Hashed, error)
 	q := newQueue(st.before)
 	at := slices.Clone(st.before)
 	for _, r := range st.runs() {
-		err := readRun(ctx, view, r, func(_ *schemas.Entry, b []byte) error {
+		err := s.readRun(ctx, view, r, func(_ *schemas.Entry, b []byte) error {
 			q.add(r.partition, b)
 			return nil
 		})

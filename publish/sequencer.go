@@ -34,6 +34,7 @@ type Sequencer struct {
 	status status // has its own lock
 
 	// Of Run's goroutine.
+	seals    *sealer
 	fold     *fold
 	renderer *renderer
 	cut      cut
@@ -68,6 +69,7 @@ type cut struct {
 	entries        uint64
 	accepted, held uint64
 	holds          map[schemas.HoldCode]uint64
+	remainders     []*remainderFile // by county
 }
 
 // finish is a wish for a last snapshot with everything in it.
@@ -100,8 +102,9 @@ func New(cfg Config) (*Sequencer, error) {
 		return nil, err
 	}
 	most := cfg.HeartbeatEvery / 2
+	seals := &sealer{cfg.Election, cfg.Secret}
 	s := &Sequencer{
-		cfg: cfg, verifier: verifier, catalogue: c,
+		cfg: cfg, seals: seals, verifier: verifier, catalogue: c,
 		pages:     pages,
 		finishing: make(chan *finish),
 		done:      make(chan struct{}),
@@ -113,6 +116,7 @@ func New(cfg Config) (*Sequencer, error) {
 		tick:      schedule{pace: pace{least: cfg.DeltaEvery, most: most, share: deltaShare}},
 		snapshot:  schedule{pace: pace{least: cfg.SnapshotEvery, most: most, share: snapshotShare, rate: cfg.DocumentRate}},
 	}
+	s.fold.veil = newVeil(cfg.Election, seals, s.fold.rows)
 	return s, nil
 }
 
@@ -304,7 +308,7 @@ func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 			return err
 		}
 		if !s.queue.has(&entry) {
-			leaf, err := leafOf(&entry, record)
+			leaf, err := s.seals.leafOf(&entry, record)
 			if err != nil {
 				return err
 			}
@@ -334,10 +338,10 @@ func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 	if err := s.balance(ctx, view); err != nil {
 		return err
 	}
-	s.renderer.render(s.fold.rows, s.changed(), s.fold.log)
+	s.renderer.render(s.fold.shown(), s.changed(), s.fold.log)
 	s.fold.settle()
 	s.queue.cut(s.fold.sizes)
-	s.cut = cut{log: s.fold.log, entries: s.fold.entries, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held)}
+	s.cut = cut{log: s.fold.log, entries: s.fold.entries, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held), remainders: s.fold.veil.cutFiles(s.cut.remainders, s.fold.log)}
 	for code, n := range s.cut.holds {
 		s.cfg.Metrics.holds.WithLabelValues(string(code)).Set(float64(n))
 	}

@@ -28,22 +28,25 @@ type shelf struct {
 	stored  []schemas.Digest // by document: bytes known to be durable
 	exports *exports
 	edge    *log.Edge // of the log
+	// remainders are the files by name whose bytes are known to be durable.
+	remainders map[string]schemas.Digest
 }
 
 // plan is one snapshot before it is written. Everything in it is fixed when it
 // is made, so that writing it again after an error writes the same bytes.
 type plan struct {
-	snapshot  schemas.Snapshot // Root and Manifest are filled in by write
-	stage     stage            // its tree and the definition too
-	leaves    []log.Hashed
-	edition   *edition
-	holds     map[schemas.HoldCode]uint64
-	announced []int32 // documents that changed since the last snapshot of this epoch
-	final     bool    // asked for by Finish
-	serves    []*finish
-	exports   *exportPlan // nil when none are due
-	pagesDue  bool        // all pages that show less than this; otherwise only the first
-	begun     time.Time
+	snapshot   schemas.Snapshot // Root and Manifest are filled in by write
+	stage      stage            // its tree and the definition too
+	leaves     []log.Hashed
+	edition    *edition
+	holds      map[schemas.HoldCode]uint64
+	announced  []int32 // documents that changed since the last snapshot of this epoch
+	final      bool    // asked for by Finish
+	serves     []*finish
+	exports    *exportPlan // nil when none are due
+	remainders []*remainderFile
+	pagesDue   bool // all pages that show less than this; otherwise only the first
+	begun      time.Time
 
 	note []byte // once signed
 }
@@ -99,8 +102,8 @@ func (s *Sequencer) plan(now time.Time) *plan {
 			Time: s.cfg.Now().UTC().Format(schemas.SnapshotTimeLayout),
 		},
 		edition: s.renderer.edition.picture(),
-		holds:   s.cut.holds,
-		final:   len(s.waiting) > 0, serves: s.waiting,
+		holds:   s.cut.holds, remainders: s.cut.remainders,
+		final: len(s.waiting) > 0, serves: s.waiting,
 		begun: now,
 	}
 	s.waiting = nil
@@ -164,6 +167,9 @@ func (s *Sequencer) write(ctx, running context.Context, p *plan) written {
 	w := written{plan: p}
 	begun := s.cfg.Now()
 	if w.bytes, w.err = s.writeDocuments(ctx, running, p); w.err != nil {
+		return w
+	}
+	if w.err = s.writeRemainders(ctx, running, p); w.err != nil {
 		return w
 	}
 	exporting := s.cfg.Now()

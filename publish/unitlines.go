@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"slices"
 
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 )
 
 // unitLine is one unit's statement of one contest.
 type unitLine struct {
 	contest schemas.ContestID
-	unit    schemas.UnitIndex
+	place   schemas.CountyID // the unit, or a remainder
+	units   int64
 	section *schemas.Section
 	row     []int64
 }
@@ -35,15 +37,21 @@ func (r *unitReader) appendUnitLines(dst []byte, county schemas.CountyIndex, uni
 		sections := r.election.Units[u].Style.Sections
 		for i := range sections {
 			if row[sections[i].Offset] > 0 {
-				lines = append(lines, unitLine{r.election.ContestID(sections[i].Contest), u, &sections[i], row})
+				lines = append(lines, unitLine{r.election.ContestID(sections[i].Contest), schemas.CountyID(r.election.Units[u].ID), 1, &sections[i], row})
 			}
 		}
 	}
+	for _, t := range r.takings(county) {
+		of := &r.election.Remainders[t.Remainder]
+		for _, s := range suppress.Sections(r.election, of) {
+			lines = append(lines, unitLine{r.election.ContestID(s.Contest), schemas.CountyID(of.ID), int64(s.Units), s, t.Row})
+		}
+	}
 	slices.SortFunc(lines, func(a, b unitLine) int {
-		return cmp.Or(cmp.Compare(a.contest, b.contest), cmp.Compare(r.election.Units[a.unit].ID, r.election.Units[b.unit].ID))
+		return cmp.Or(cmp.Compare(a.contest, b.contest), cmp.Compare(a.place, b.place))
 	})
 	for _, l := range lines {
-		dst = r.election.AppendLine(dst, l.section, schemas.CountyID(r.election.Units[l.unit].ID), 1, l.row)
+		dst = r.election.AppendLine(dst, l.section, l.place, l.units, l.row)
 	}
 	return dst, nil
 }

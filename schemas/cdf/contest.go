@@ -1,6 +1,7 @@
 package cdf
 
 import (
+	"slices"
 	"strconv"
 
 	"tallystream/schemas"
@@ -13,6 +14,8 @@ type cell interface{ ~int64 | ~uint32 }
 type counted[C cell] struct {
 	id    string // @id of the place
 	cells []C
+	// votesOnly: its undervotes and overvotes are not told.
+	votesOnly bool
 }
 
 // voteCount and ballotCount begin a count, up to its place's @id.
@@ -92,7 +95,7 @@ func writeContest[C cell](r *report, i schemas.ContestIndex, p progress, places 
 		r.end()
 	}
 	r.endList()
-	if c.Residuals != schemas.ResidualsNone && len(places) > 0 {
+	if c.Residuals != schemas.ResidualsNone && slices.ContainsFunc(places, func(p counted[C]) bool { return !p.votesOnly }) {
 		writeResiduals(r, c, places)
 	}
 	r.end()
@@ -110,6 +113,9 @@ func writeResiduals[C cell](r *report, c *schemas.Contest, places []counted[C]) 
 	}
 	r.list("OtherCounts")
 	for i := range places {
+		if places[i].votesOnly {
+			continue
+		}
 		cells := places[i].cells[1+len(c.Selections)*types:]
 		r.next("OtherCounts")
 		r.id("GpUnitId", places[i].id)

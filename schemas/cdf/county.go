@@ -30,6 +30,9 @@ func (x *Exporter) County(w io.Writer, f *Facts, c schemas.CountyIndex, row Unit
 	if err := s.collect(row); err != nil {
 		return err
 	}
+	if err := s.collectRemainders(c); err != nil {
+		return err
+	}
 	s.head()
 	s.units(c)
 	s.list("Election")
@@ -38,7 +41,7 @@ func (x *Exporter) County(w io.Writer, f *Facts, c schemas.CountyIndex, row Unit
 	s.list("Contest")
 	for i := range s.place.Sections {
 		if at := &s.place.Sections[i]; at.Contest != schemas.BallotsIndex {
-			writeContest(r, at.Contest, progress{int64(len(s.sections[i])), int64(at.Units)}, s.sections[i])
+			writeContest(r, at.Contest, progress{s.reporting[i], int64(at.Units)}, s.sections[i])
 		}
 	}
 	s.endList()
@@ -60,6 +63,8 @@ type countyReport struct {
 	*report
 	place    *schemas.CountyPlace
 	sections [][]counted[schemas.Count] // by section of the county: units that state it
+	// reporting counts them: a remainder is as many as it combines.
+	reporting []int64
 }
 
 // collect reads the rows of all units: they come by unit and are written by
@@ -67,6 +72,7 @@ type countyReport struct {
 func (s *countyReport) collect(row UnitRow) error {
 	e := s.election
 	s.sections = make([][]counted[schemas.Count], len(s.place.Sections))
+	s.reporting = make([]int64, len(s.place.Sections))
 	var scratch []schemas.Count
 	for _, u := range s.place.Units {
 		cells, err := row(u, scratch)
@@ -86,7 +92,8 @@ func (s *countyReport) collect(row UnitRow) error {
 		for i := range at.Style.Sections {
 			if stated := kept[at.Style.Sections[i].Offset:]; stated[0] != 0 {
 				k := at.CountySections[i]
-				s.sections[k] = append(s.sections[k], counted[schemas.Count]{id, stated})
+				s.sections[k] = append(s.sections[k], counted[schemas.Count]{id: id, cells: stated})
+				s.reporting[k]++
 			}
 		}
 	}
@@ -97,9 +104,13 @@ func (s *countyReport) units(c schemas.CountyIndex) {
 	s.list("GpUnit")
 	s.scopeUnit([]int32{s.place.State}, unsaid)
 	s.stateUnit(s.place.State, []schemas.CountyIndex{c}, unsaid)
-	s.countyUnit(c, true, progress{int64(len(s.sections[0])), int64(len(s.place.Units))})
+	s.countyUnit(c, true, progress{s.reporting[0], int64(len(s.place.Units))})
 	for _, u := range s.place.Units {
 		s.unit(u)
+	}
+	_, remainders := s.election.RemaindersOf(c)
+	for i := range remainders {
+		s.remainderUnit(&remainders[i])
 	}
 	for i := range s.place.Sections {
 		if at := s.place.Sections[i].Contest; at != schemas.BallotsIndex {

@@ -30,6 +30,9 @@ type Facts struct {
 	Log      schemas.LogSize
 	// Holds counts submissions that are held and change no number.
 	Holds map[schemas.HoldCode]uint64
+	// Remainder is the row of a remainder (by index in Election.Remainders) in the
+	// layout of its county, nil before the first; nil where nobody is hidden.
+	Remainder func(i int) []int64
 }
 
 // check refuses what the standard has no word for.

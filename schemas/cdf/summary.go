@@ -157,13 +157,13 @@ func (s *summary) places(in []countySection, size int) ([]counted[int64], int64)
 			if cells[0] == 0 {
 				continue
 			}
-			s.found = append(s.found, counted[int64]{placePrefix + string(county.ID), cells})
+			s.found = append(s.found, counted[int64]{id: placePrefix + string(county.ID), cells: cells})
 			add(total, cells)
 			add(whole, cells)
 			reporting++
 		}
 		if to-from > 1 && reporting > 0 {
-			s.found = append(s.found, counted[int64]{placePrefix + string(s.election.Definition.States[state].ID), total})
+			s.found = append(s.found, counted[int64]{id: placePrefix + string(s.election.Definition.States[state].ID), cells: total})
 		}
 		states++
 		from = to
@@ -172,7 +172,7 @@ func (s *summary) places(in []countySection, size int) ([]counted[int64], int64)
 		reported = whole[0]
 	}
 	if states > 1 && reported > 0 {
-		s.found = append(s.found, counted[int64]{s.scope, whole})
+		s.found = append(s.found, counted[int64]{id: s.scope, cells: whole})
 	}
 	return s.found, reported
 }
