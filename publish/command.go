@@ -72,6 +72,10 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	if err != nil {
 		return err
 	}
+	secret, err := openSecret(service.Data{Dir: c.Data}, opened.Election)
+	if err != nil {
+		return err
+	}
 	link, err := connect(c.Bus, opened.Election.Definition.Election)
 	if err != nil {
 		return err
@@ -87,7 +91,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	if err != nil {
 		return err
 	}
-	p := &post{command: c, opened: opened, stores: stores, witnesses: witnesses, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
+	p := &post{command: c, opened: opened, stores: stores, witnesses: witnesses, secret: secret, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
 	if err := link.OnHint(service.LedgerTopic, p.hint); err != nil {
 		return err
 	}

@@ -58,6 +58,9 @@ func checkLog(t testing.TB, b *strictBucket, e *election) int {
 		case *leaf.Hold:
 			sizes[l.Partition]++
 			checkLeaf(t, e.books, sizes, l.Partition, l.Seq, schemas.EntryHeld, l.Code, l.Record)
+		case *leaf.Sealed:
+			sizes[l.Partition]++
+			checkSealed(t, e, sizes, l)
 		case *leaf.Snapshot:
 			snapshots = append(snapshots, checkSnapshotLeaf(t, b, e, r, entry.Index, l, snapshots))
 		default:

@@ -102,6 +102,7 @@ func (f *frame) countyPage(c schemas.CountyIndex) []byte {
 	if e, ok := f.files[csvFolder+string(place.ID)+".csv"]; ok {
 		h.raw("<p class=\"note\"><a href=\"", root).text(e.Key).raw("\">Results by unit (CSV)</a></p>\n")
 	}
+	f.hidden(&h, c)
 	all := f.inCounty(c, 0)
 	f.ballots(&h, &all, f.countyRegistered[c])
 	h.raw("<div class=\"cards splits\">\n")
@@ -169,4 +170,23 @@ func (f *frame) placeRow(h *html, s *shown, name, href string) {
 		h.raw("<td class=\"n\" data-s=\"ballots\"><span data-v>").number(total(s.votes(0, f.catalogue.election.Types()))).raw("</span></td>")
 	}
 	h.raw("</tr>\n")
+}
+
+// hidden says how many of a county's units are shown in sums only.
+func (f *frame) hidden(h *html, c schemas.CountyIndex) {
+	_, of := f.catalogue.election.RemaindersOf(c)
+	if len(of) == 0 {
+		return
+	}
+	units := int64(0)
+	for i := range of {
+		units += int64(len(of[i].Units))
+	}
+	h.raw("<p class=\"note\">").number(units).raw(" units are combined, because small ones are among them: their numbers are shown as ")
+	if len(of) == 1 {
+		h.raw("one sum.")
+	} else {
+		h.number(int64(len(of))).raw(" sums.")
+	}
+	h.raw(" A sum is shown when all of its units have reported, and again when all of them have reported once more.</p>\n")
 }

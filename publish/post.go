@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tallystream/publish/log/witness"
+	"tallystream/publish/suppress"
 	"tallystream/service"
 )
 
@@ -19,6 +20,7 @@ type post struct {
 	stores    *Stores
 	link      Link
 	witnesses []*witness.Client
+	secret    *suppress.Secret // nil where nobody is hidden
 	metrics   *Metrics
 	log       *slog.Logger
 	wake      chan struct{}
@@ -181,7 +183,7 @@ func (p *post) newSequencer() (*Sequencer, error) {
 		Ledger: p.stores.Ledger, Register: p.stores.Register, Bucket: p.stores.Bucket, Announcer: p.link,
 		Signer: p.stores.Signer, VerifierKey: p.stores.Verifier, Wake: p.wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
-		Witnesses: p.witnesses, ReceiptKey: c.ReceiptKey, Test: c.Test, UnitReports: c.UnitReports,
+		Witnesses: p.witnesses, ReceiptKey: c.ReceiptKey, Secret: p.secret, Test: c.Test, UnitReports: c.UnitReports,
 		Metrics: p.metrics, Logger: p.log,
 	})
 }

@@ -1,12 +1,16 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 
 	"tallystream/publish/log/leaf"
 	"tallystream/publish/suppress"
 	"tallystream/schemas"
+	"tallystream/service"
 )
 
 // veil lies between what the fold counts and what is shown, in an election that
@@ -96,6 +100,38 @@ func (s *sealer) seal(e *schemas.Entry, record []byte) (*leaf.Sealed, error) {
 		}
 	}
 	return nil, replayError(e, "it becomes no leaf of the log", err)
+}
+
+// sealKey names the secret among a service's keys.
+const sealKey = "seal"
+
+// openSecret reads the secret of an election that hides units, from its variable
+// or else its file; nil where none is needed.
+func openSecret(data service.Data, e *schemas.Election) (*suppress.Secret, error) {
+	if len(e.Remainders) == 0 {
+		return nil, nil
+	}
+	from, b := service.KeyVariable(sealKey), []byte(os.Getenv(service.KeyVariable(sealKey)))
+	if len(b) == 0 {
+		var err error
+		if from = data.KeyPath(sealKey); !isThere(from) {
+			return nil, fmt.Errorf("rules.suppression hides units of this election, and the secret that seals their leaves is missing: put 32 random bytes into %s or %s (openssl rand -base64 32), and keep them for the auditors",
+				from, service.KeyVariable(sealKey))
+		}
+		if b, err = os.ReadFile(from); err != nil {
+			return nil, fmt.Errorf("reading the secret of rules.suppression: %w", err)
+		}
+	}
+	secret, err := suppress.ParseSecret(b)
+	if err != nil {
+		return nil, fmt.Errorf("reading the secret of rules.suppression from %s: %w", from, err)
+	}
+	return secret, nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // checkSecret refuses to publish what must be hidden without the secret.
