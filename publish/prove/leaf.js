@@ -160,23 +160,39 @@ async function recordOf(l, record) {
   return v;
 }
 
+const outcomes = ["counted", "superseded", "held", "released", "lapsed"];
+
+// readSealed reads what stands for a submission, a hold or a release.
 function readSealed(r) {
-  return {
-    outcome: r.one("outcome", oneOf("counted", "superseded"), "counted or superseded"), ...readPlace(r),
-    commitment: r.one("commitment", isDigest, "a SHA-256 in hexadecimal"),
-  };
+  const l = { outcome: r.one("outcome", oneOf(...outcomes), `one of ${outcomes.join(", ")}`) };
+  if (l.outcome === "held") l.code = r.identifier("code");
+  if (l.outcome === "released" || l.outcome === "lapsed") l.hold = r.number("hold", 1);
+  Object.assign(l, readHeldPlace(r), { commitment: r.one("commitment", isDigest, "a SHA-256 in hexadecimal") });
+  checkUnnamed(r, l);
+  if (l.hold >= l.seq) r.fail("hold: want an entry before this one");
+  return l;
 }
 
-async function readHold(r) {
-  const l = { code: r.identifier("code"), partition: r.number("partition", 0, 0xffff), seq: r.number("seq", 1) };
+// readHeldPlace is readPlace for what may name no unit.
+function readHeldPlace(r) {
+  const l = { partition: r.number("partition", 0, 0xffff), seq: r.number("seq", 1) };
   const unit = r.one("unit", (s) => s === "-" || isIdentifier(s), "an identifier, or -");
   l.unit = unit === "-" ? "" : unit;
   l.revision = r.number("revision", 0, maxRevision);
-  l.digest = r.one("sha256", isDigest, "a SHA-256 in hexadecimal");
-  l.bytes = r.number("bytes", 0, 0xffffffff);
+  return l;
+}
+
+function checkUnnamed(r, l) {
   if ((l.unit === "") !== (l.revision === 0) || (l.unit === "" && l.code !== "poison")) {
     r.fail("only poison may name no unit, and then no revision");
   }
+}
+
+async function readHold(r) {
+  const l = { code: r.identifier("code"), ...readHeldPlace(r) };
+  l.digest = r.one("sha256", isDigest, "a SHA-256 in hexadecimal");
+  l.bytes = r.number("bytes", 0, 0xffffffff);
+  checkUnnamed(r, l);
   if (l.bytes > maxPayload) {
     if (l.code !== "poison") r.fail(`${l.bytes} bytes, want at most ${maxPayload} of what is no poison`);
     r.payload(0);
@@ -264,10 +280,12 @@ function readSnapshot(r) {
   return { record, snapshot: parseSnapshot(parseNote(record).text) };
 }
 
-// opensSeal reports whether a salt and the bytes of a submission leaf are what a
-// sealed leaf commits to, and that both say the same of it.
+// opensSeal reports whether a salt and the bytes of a leaf are what a sealed leaf
+// commits to, and that both say the same of it.
 export async function opensSeal(sealed, salt, bytes) {
   if (salt.length !== 32 || hex(await sha256(utf8("tallystream/seal/v1\n"), salt, bytes)) !== sealed.commitment) return false;
   const l = await decodeLeaf(bytes);
-  return l.kind === "submission" && ["outcome", "partition", "seq", "unit", "revision"].every((field) => l[field] === sealed[field]);
+  if (!["submission", "hold", "release"].includes(l.kind)) return false;
+  const own = l.kind === "hold" ? { ...l, outcome: "held" } : l;
+  return ["outcome", "code", "hold", "partition", "seq", "unit", "revision"].every((field) => own[field] === sealed[field]);
 }
