@@ -19,11 +19,11 @@ func (s *Session) class() class {
 	return public
 }
 
-// seen is what there is to tell a session of the document. The public sees the
+// seenBy is what there is to tell sessions of a class of the document. The public sees the
 // trail as it was at the last Flush: so all of it goes from one version to the
 // next with the same frame, whenever each of them takes it. mu is held.
-func (t *topic) seen(s *Session) *Trail {
-	if !t.conflate || s.media {
+func (t *topic) seenBy(c class) *Trail {
+	if !t.conflate || c == media {
 		return t.trail
 	}
 	if t.view == nil {

@@ -57,6 +57,12 @@ const (
 // Wake implements Waker.
 func (c *conn) Wake() { c.loop.wake(c) }
 
+// caller implements called.
+func (c *conn) caller() caller { return c.loop }
+
+// takes implements called.
+func (c *conn) takes() bool { return c.state == open && !c.blocked() }
+
 // blocked reports whether the socket has not taken everything yet.
 func (c *conn) blocked() bool { return c.more != nil && len(c.more.out) > 0 }
 

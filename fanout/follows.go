@@ -34,7 +34,7 @@ func (f *follows) get(d schemas.DocumentID) *following {
 }
 
 func (f *follows) index(d schemas.DocumentID) int {
-	return slices.IndexFunc(f.few, func(x *following) bool { return x.topic.document == d })
+	return slices.IndexFunc(f.few, func(x *following) bool { return x.row.topic.document == d })
 }
 
 // add takes in a document that is not followed yet.
@@ -46,11 +46,11 @@ func (f *follows) add(x *following) {
 	if f.many == nil {
 		f.many = make(map[schemas.DocumentID]*following, 2*fewDocuments)
 		for _, y := range f.few {
-			f.many[y.topic.document] = y
+			f.many[y.row.topic.document] = y
 		}
 		f.few = nil
 	}
-	f.many[x.topic.document] = x
+	f.many[x.row.topic.document] = x
 }
 
 func (f *follows) remove(d schemas.DocumentID) {

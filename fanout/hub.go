@@ -44,15 +44,16 @@ type topic struct {
 	document schemas.DocumentID
 	conflate bool // the public has a view of its own
 
-	mu      sync.Mutex // guards the rest
-	trail   *Trail
-	view    *Trail // that the public has; nil: nobody has asked for it yet
-	viewers [classes][]*following
-	dirty   bool // in Hub.dirty
+	mu        sync.Mutex // guards the rest
+	trail     *Trail
+	view      *Trail // that the public has; nil: nobody has asked for it yet
+	rows      [classes][]*row
+	followers [classes]int // in all rows
+	dirty     bool         // in Hub.dirty
 }
 
 // watched reports whether anybody follows the document. mu is held.
-func (t *topic) watched() bool { return len(t.viewers[public])+len(t.viewers[media]) > 0 }
+func (t *topic) watched() bool { return t.followers[public]+t.followers[media] > 0 }
 
 // NewHub makes a hub whose ordinary sessions may follow that many documents.
 // With conflate set, deltas for the public are united until Flush.
@@ -203,21 +204,11 @@ func (h *Hub) spread(t *topic) {
 		t.tell(public, t.trail)
 		return
 	}
-	if len(t.viewers[public]) > 0 && !t.dirty {
+	if t.followers[public] > 0 && !t.dirty {
 		t.dirty = true
 		h.stateMu.Lock()
 		h.dirty = append(h.dirty, t)
 		h.stateMu.Unlock()
-	}
-}
-
-// tell marks news for those of a class who follow t and are not up to date.
-// t.mu is held.
-func (t *topic) tell(c class, trail *Trail) {
-	for _, f := range t.viewers[c] {
-		if trail.Pending(f.position) {
-			f.news()
-		}
 	}
 }
 
@@ -231,7 +222,7 @@ func (h *Hub) Flush() {
 	for _, t := range dirty {
 		t.mu.Lock()
 		t.dirty = false
-		if len(t.viewers[public]) > 0 {
+		if t.followers[public] > 0 {
 			t.view = t.trail.clone()
 			t.tell(public, t.view)
 		}
@@ -316,14 +307,13 @@ func (h *Hub) attach(s *Session, d schemas.DocumentID, t *topic, p Position) {
 			f.position = p
 		}
 	} else {
-		viewers := &t.viewers[s.class()]
-		f = &following{session: s, topic: t, position: p, slot: int32(len(*viewers))}
+		f = &following{session: s, position: p}
+		t.rowFor(s).add(f)
 		s.followed.add(f)
 		s.mu.Unlock()
-		*viewers = append(*viewers, f)
 		h.metrics.subscriptions.Inc()
 	}
-	if f != nil && t.seen(s).Pending(f.position) {
+	if f != nil && t.seenBy(s.class()).Pending(f.position) {
 		f.news()
 	}
 }
@@ -354,21 +344,12 @@ func (h *Hub) detach(s *Session, d schemas.DocumentID) {
 	if f == nil {
 		return
 	}
-	t := f.topic
+	t := f.row.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	viewers := t.viewers[s.class()]
-	last := len(viewers) - 1
-	viewers[f.slot] = viewers[last]
-	viewers[f.slot].slot = f.slot
-	viewers[last] = nil
-	t.viewers[s.class()] = viewers[:last]
-	f.slot = -1
+	f.row.remove(f)
 	h.metrics.subscriptions.Dec()
-	if last == 0 {
-		t.viewers[s.class()] = nil // nobody is left: nothing is kept for them
-	}
-	if len(t.viewers[public]) == 0 {
+	if t.followers[public] == 0 {
 		t.view = nil
 	}
 	if !t.watched() && t.trail.Empty() {
@@ -391,7 +372,7 @@ func (h *Hub) leave(s *Session) {
 	followed := s.followed.all()
 	s.mu.Unlock()
 	for _, f := range followed {
-		h.detach(s, f.topic.document)
+		h.detach(s, f.row.topic.document)
 	}
 }
 

@@ -22,6 +22,7 @@ type loop struct {
 
 	// The goroutine's.
 	poll, bell int // epoll instance; eventfd that wakes it
+	rest       *rest
 	listeners  []*socketListener
 	paused     bool      // the listeners are not polled until resume
 	resume     time.Time // when they are again
@@ -31,6 +32,8 @@ type loop struct {
 	begun      int       // handshakes
 	turn       []*conn   // were woken
 	served     int       // of turn
+	rows       []*row    // were called and are not walked along to their end
+	handings   []handing // of a step along one of them
 	input      []byte    // what was read from a socket
 	batch      []byte    // what goes to one in one write
 	readers    [2]reader // without and with permessage-deflate
@@ -45,6 +48,7 @@ type loop struct {
 
 	mu       sync.Mutex // guards the rest
 	woken    []*conn
+	calls    []*row
 	arriving []arrival
 	cuts     []*conn // are to be cut off
 	rung     bool    // bell has been rung and not been heard
@@ -97,6 +101,9 @@ func newLoop(e *epoll) (_ *loop, err error) {
 			return nil, err
 		}
 	}
+	if l.rest, err = newRest(l.poll); err != nil {
+		return nil, err
+	}
 	return l, l.control(unix.EPOLL_CTL_ADD, l.bell, unix.EPOLLIN)
 }
 
@@ -141,9 +148,9 @@ func (l *loop) run() error {
 	}()
 	ready := make([]unix.EpollEvent, events)
 	for {
-		n, err := unix.EpollWait(l.poll, ready, l.timeout())
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("waiting for sockets: %w", err)
+		n, err := l.wait(ready)
+		if err != nil {
+			return err
 		}
 		l.now = l.server.now()
 		for i := range max(n, 0) {
@@ -155,6 +162,7 @@ func (l *loop) run() error {
 		if over := l.hear(); over {
 			return nil
 		}
+		l.walk()
 		l.serveTurn()
 		l.expire()
 		l.sent.flush(l.metrics)
@@ -205,6 +213,7 @@ func (l *loop) hear() (over bool) {
 		clear(l.woken)
 		l.woken = l.woken[:0]
 	}
+	l.hearCalls()
 	deaf, over := l.deaf, l.over
 	l.mu.Unlock()
 	if deaf {
@@ -240,11 +249,20 @@ func (l *loop) serveTurn() {
 	}
 }
 
-// timeout is how long epoll_wait may wait, in milliseconds.
-func (l *loop) timeout() int {
-	if l.served < len(l.turn) {
-		return 0
+// wait asks for events; if there is nothing to do, it waits for them or for the
+// next deadline.
+func (l *loop) wait(ready []unix.EpollEvent) (int, error) {
+	if l.busy() {
+		return pollNow(l.poll, ready)
 	}
+	return l.rest.wait(ready, l.nextDeadline())
+}
+
+// busy reports whether there is something to do without an event.
+func (l *loop) busy() bool { return l.served < len(l.turn) || len(l.rows) > 0 }
+
+// nextDeadline is when something is due, or a little later; zero: nothing is.
+func (l *loop) nextDeadline() time.Time {
 	next, any := int64(0), false
 	for _, d := range []*deadlines{&l.handshakes, &l.idles, &l.stuck, &l.leaving} {
 		if at, ok := d.next(); ok && (!any || at < next) {
@@ -255,10 +273,10 @@ func (l *loop) timeout() int {
 		next, any = l.resume.UnixNano(), true
 	}
 	if !any {
-		return -1
+		return time.Time{}
 	}
-	wait := max(time.Duration(next-l.server.now().UnixNano()), leastWait)
-	return int((wait + time.Millisecond - 1) / time.Millisecond)
+	// How long it is by the server's clock, which may be a test's.
+	return time.Now().Add(max(time.Duration(next-l.server.now().UnixNano()), leastWait))
 }
 
 // expire does what is due.
@@ -344,6 +362,9 @@ func (l *loop) close() error {
 	}
 	for i := range l.readers {
 		l.readers[i].close()
+	}
+	if l.rest != nil {
+		errs = append(errs, l.rest.close())
 	}
 	for _, fd := range []int{l.poll, l.bell} {
 		if fd >= 0 {

@@ -61,11 +61,11 @@ type Session struct {
 // following is one document of one session.
 type following struct {
 	session *Session
-	topic   *topic
+	row     *row
 	next    *following // in the session's queue; guarded by session.mu
 
 	position Position // guarded by topic.mu
-	slot     int32    // in topic.viewers, -1 when off; guarded by topic.mu
+	slot     int32    // in row.viewers, -1 when off; guarded by topic.mu
 	ready    bool     // in the session's queue; guarded by session.mu
 }
 
@@ -202,12 +202,13 @@ func (s *Session) Next() (*Frame, error) {
 
 // take takes the document's next frame for this viewer.
 func (f *following) take() *Frame {
-	f.topic.mu.Lock()
-	defer f.topic.mu.Unlock()
+	t := f.row.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if f.slot < 0 {
 		return nil // unsubscribed meanwhile
 	}
-	trail := f.topic.seen(f.session)
+	trail := t.seenBy(f.row.class)
 	frame, after, ok := trail.Next(f.position)
 	if !ok {
 		return nil

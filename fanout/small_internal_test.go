@@ -79,7 +79,7 @@ func TestFollowsAreASetHoweverMany(t *testing.T) {
 				f.remove(d)
 				delete(want, d)
 			} else if want[d] == nil {
-				x := &following{topic: &topic{document: d}}
+				x := &following{row: &row{topic: &topic{document: d}}}
 				f.add(x)
 				want[d] = x
 			}

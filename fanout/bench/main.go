@@ -60,8 +60,10 @@ type compareCommand struct {
 	Bytes       int           `help:"Size of a delta." default:"576"`
 	Paced       int           `help:"Deltas at one a second." default:"10"`
 	Deliveries  int           `help:"Deliveries when saturated, about." default:"500000"`
+	Warm        int           `help:"Deltas before those, which are not measured: see README, quick acknowledgements." default:"40"`
 	PerServer   int           `help:"Connections of one server process at most." default:"19000"`
 	Processes   int           `help:"Processes of viewers, at least." default:"1"`
+	Rounds      int           `help:"Times that the kinds take turns; medians are printed." default:"1"`
 	Patience    time.Duration `help:"How long connections and deliveries are waited for." default:"60s"`
 	Deflate     bool          `help:"Measure compression too." default:"true" negatable:""`
 	JSON        bool          `help:"Write JSON."`
@@ -75,15 +77,9 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	}
 	r := &report{Machine: fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()), Bytes: c.Bytes}
 	for _, n := range c.Connections {
-		for _, k := range kinds() {
-			if !slices.Contains(c.Kinds, k.name) {
-				continue
-			}
-			if err := c.measure(ctx, r, k, n, self); err != nil {
-				if ctx.Err() != nil {
-					return errors.New("interrupted")
-				}
-				r.Skipped = append(r.Skipped, fmt.Sprintf("%s with %d connections: %v", k.name, n, err))
+		for range max(c.Rounds, 1) {
+			if err := c.round(ctx, r, n, self); err != nil {
+				return err
 			}
 		}
 	}
@@ -93,6 +89,22 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	return r.writeTable(os.Stdout)
 }
 
+// round runs every kind once. One that cannot be measured is named in the report.
+func (c *compareCommand) round(ctx context.Context, r *report, n int, self makeCommand) error {
+	for _, k := range kinds() {
+		if !slices.Contains(c.Kinds, k.name) {
+			continue
+		}
+		if err := c.measure(ctx, r, k, n, self); err != nil {
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+			r.Skipped = append(r.Skipped, fmt.Sprintf("%s with %d connections: %v", k.name, n, err))
+		}
+	}
+	return nil
+}
+
 // measure runs one kind, plain and deflated.
 func (c *compareCommand) measure(ctx context.Context, r *report, k kind, n int, self makeCommand) error {
 	for _, deflate := range []bool{false, true} {
@@ -100,7 +112,7 @@ func (c *compareCommand) measure(ctx context.Context, r *report, k kind, n int, 
 			continue
 		}
 		m := measurement{kind: k, deflate: deflate, self: self, sizes: sizes{
-			connections: n, perServer: c.PerServer, bytes: c.Bytes, processes: c.Processes, paced: c.Paced, saturated: max(c.Deliveries/n, 2*window), patience: c.Patience, resting: time.Second,
+			connections: n, perServer: c.PerServer, bytes: c.Bytes, processes: c.Processes, paced: c.Paced, warm: c.Warm, saturated: max(c.Deliveries/n, 2*window), patience: c.Patience, resting: time.Second,
 		}}
 		if deflate {
 			m.sizes.paced = 0 // the latency of a smaller frame says nothing new

@@ -17,6 +17,7 @@ type sizes struct {
 	bytes       int           // of a delta
 	processes   int           // of viewers, at least
 	paced       int           // deltas at one a second
+	warm        int           // deltas as fast as they are taken, before those that are measured
 	saturated   int           // deltas as fast as they are taken
 	patience    time.Duration // for stragglers
 	resting     time.Duration // before the memory of connections is read
@@ -75,6 +76,9 @@ func (m *measurement) run(ctx context.Context) (_ *result, err error) {
 	}
 	defer func() { err = errors.Join(err, m.crew.Close()) }()
 	if m.result.Paced, err = m.spell(ctx, m.sizes.paced, m.pace); err != nil {
+		return nil, err
+	}
+	if _, err = m.spell(ctx, m.sizes.warm, m.saturate); err != nil {
 		return nil, err
 	}
 	if m.result.Saturated, err = m.spell(ctx, m.sizes.saturated, m.saturate); err != nil {

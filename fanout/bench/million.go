@@ -77,15 +77,17 @@ func (c *millionCommand) Run(ctx context.Context) error {
 		return errors.New("this machine cannot: see the limits that are too low (--force tries all the same)")
 	}
 	r, err := c.play(ctx, k, n)
-	if err != nil {
+	if r == nil {
 		return err
 	}
+	// What was measured is printed, however the processes ended.
 	if c.JSON {
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
-		err = e.Encode(r)
+		err = errors.Join(err, e.Encode(r))
 	} else {
-		_, err = fmt.Print(r)
+		_, printed := fmt.Print(r)
+		err = errors.Join(err, printed)
 	}
 	if err == nil && (r.Missed > 0 || len(r.Lost) > 0 || r.Behind > 0 || r.Gaps > 0 || r.Open < uint64(c.Connections)) {
 		err = errors.New("something was lost")
@@ -114,7 +116,16 @@ func (c *millionCommand) play(ctx context.Context, k kind, n int) (_ *millionRep
 	if m.servers, err = startServers(n, setup{Kind: k.name, Bytes: c.Bytes, Quiet: true}); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.servers.close()) }()
+	// Both ends at once: servers that are about to end need not say good-bye to
+	// each viewer before.
+	defer func() {
+		ended := make(chan error, 1)
+		go func() { ended <- m.servers.close() }()
+		if m.crew != nil {
+			err = errors.Join(err, m.crew.Close())
+		}
+		err = errors.Join(err, <-ended)
+	}()
 	idle, err := m.servers.usage()
 	if err != nil {
 		return nil, err
@@ -123,7 +134,6 @@ func (c *millionCommand) play(ctx context.Context, k kind, n int) (_ *millionRep
 	if err := m.gather(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.crew.Close()) }()
 	if err := m.send(ctx); err != nil {
 		return nil, err
 	}
@@ -145,7 +155,7 @@ func (m *million) gather(ctx context.Context) (err error) {
 	for {
 		t, err := m.crew.Counts(ctx)
 		if err != nil {
-			return errors.Join(err, m.crew.Close())
+			return err
 		}
 		fmt.Fprintf(os.Stderr, "%6.0f s  %d connected\n", time.Since(begun).Seconds(), t.Open)
 		if t.Open == t.Viewers {
@@ -154,11 +164,11 @@ func (m *million) gather(ctx context.Context) (err error) {
 		}
 		if time.Since(begun) > m.flags.Patience {
 			now := m.crew.Latest()
-			return errors.Join(fmt.Errorf("%d of %d connected; failures %v, lost %v", t.Open, t.Viewers, now.Failures, now.Lost), m.crew.Close())
+			return fmt.Errorf("%d of %d connected; failures %v, lost %v", t.Open, t.Viewers, now.Failures, now.Lost)
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.New("interrupted"), m.crew.Close())
+			return errors.New("interrupted")
 		case <-time.After(time.Second):
 		}
 	}

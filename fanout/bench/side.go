@@ -120,10 +120,14 @@ func (s servers) targets() []viewers.Target {
 	return out
 }
 
+// close ends them all at once.
 func (s servers) close() error {
 	var errs []error
 	for _, one := range s {
-		errs = append(errs, one.close())
+		errs = append(errs, one.in.Close())
+	}
+	for _, one := range s {
+		errs = append(errs, one.cmd.Wait())
 	}
 	return errors.Join(errs...)
 }

@@ -25,16 +25,6 @@ func (r *report) writeJSON(w io.Writer) error {
 	return nil
 }
 
-// find is the result of a kind; nil if there is none.
-func (r *report) find(kind string, connections int, deflate bool) *result {
-	for i := range r.Results {
-		if x := &r.Results[i]; x.Kind == kind && x.Connections == connections && x.Deflate == deflate {
-			return x
-		}
-	}
-	return nil
-}
-
 // writeTable prints a table for each number of connections.
 func (r *report) writeTable(w io.Writer) error {
 	var b strings.Builder
@@ -69,6 +59,7 @@ func (r *report) writeSize(w io.Writer, connections int) {
 		fmt.Fprintf(t, "%s\t%s\n", k.name, strings.Join(cells(plain, small, limit), "\t")+"\t")
 	}
 	_ = t.Flush() // into memory
+	r.writeRounds(w, connections)
 }
 
 // cells are a row. What was not measured is a dash.

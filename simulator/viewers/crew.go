@@ -232,8 +232,12 @@ func (c *Crew) Processes() []int {
 	return out
 }
 
-// closePatience bounds the wait for a process to end.
-const closePatience = 10 * time.Second
+// closePatience bounds the wait for processes to end: the kernel closes some
+// ten thousand connections a second, both ends on one machine, and a process is
+// not done before.
+func closePatience(viewers uint64) time.Duration {
+	return 10*time.Second + time.Duration(viewers)*500*time.Microsecond
+}
 
 // Close ends all connections and processes.
 func (c *Crew) Close() error {
@@ -241,13 +245,14 @@ func (c *Crew) Close() error {
 	for _, m := range c.members {
 		errs = append(errs, m.in.Close())
 	}
-	late := time.After(closePatience)
+	late, stop := context.WithTimeout(context.Background(), closePatience(c.Latest().Viewers))
+	defer stop()
 	for _, m := range c.members {
 		select {
 		case <-m.ended:
-		case <-late:
+		case <-late.Done():
 			if m.process != nil {
-				errs = append(errs, m.process.Kill())
+				errs = append(errs, errors.New("viewers did not end in time"), m.process.Kill())
 			}
 			<-m.ended
 		}
