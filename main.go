@@ -136,10 +136,21 @@ func (versionCommand) Run(*slog.Logger) error {
 	return err
 }
 
-func connect(url string, election schemas.ElectionID) (service.Hints, error) {
-	return bus.Connect(bus.Options{URL: url, Election: election})
+func connect(at service.BusAddress, election schemas.ElectionID) (service.Hints, error) {
+	return reach(at, election)
 }
 
-func connectAnnouncer(url string, election schemas.ElectionID) (publish.Link, error) {
-	return bus.Connect(bus.Options{URL: url, Election: election})
+func connectAnnouncer(at service.BusAddress, election schemas.ElectionID) (publish.Link, error) {
+	return reach(at, election)
+}
+
+func reach(at service.BusAddress, election schemas.ElectionID) (*bus.Bus, error) {
+	o := bus.Options{URL: at.URL, Election: election}
+	if files := (bus.TLSFiles{Authorities: at.Authorities}); files.Set() {
+		var err error
+		if o.TLS, err = files.Client(); err != nil {
+			return nil, fmt.Errorf("--bus-tls-ca: %w", err)
+		}
+	}
+	return bus.Connect(o)
 }

@@ -21,7 +21,7 @@ type BusOptions struct {
 	Credentials   string   `help:"File of NATS credentials for the bus at --bus." type:"path" placeholder:"FILE"`
 	TLSCert       string   `help:"Certificate chain (PEM) of this process on the bus: for the other services, and for members of the cluster, who check each other's." type:"path" placeholder:"FILE"`
 	TLSKey        string   `help:"Its private key (PEM)." type:"path" placeholder:"FILE"`
-	TLSCA         string   `name:"tls-ca" help:"Certificates (PEM) of those who may sign the others'." type:"path" placeholder:"FILE"`
+	TLSCA         string   `name:"tls-ca" help:"Who may sign the others' certificates: PEM, or a file of it." env:"TALLYSTREAM_BUS_TLS_CA" placeholder:"PEM|FILE"`
 }
 
 func (o *BusOptions) files() bus.TLSFiles {

@@ -51,7 +51,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	if err != nil {
 		return err
 	}
-	hints, err := connect(c.Bus, opened.Election.Definition.Election)
+	hints, err := connect(c.BusAt(), opened.Election.Definition.Election)
 	if err != nil {
 		return err
 	}

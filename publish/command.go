@@ -25,7 +25,7 @@ type Link interface {
 }
 
 // Connect reaches the bus; main.go binds it to fanout/bus.
-type Connect func(url string, election schemas.ElectionID) (Link, error)
+type Connect func(at service.BusAddress, election schemas.ElectionID) (Link, error)
 
 // Stores are what the command needs of where things are kept.
 type Stores struct {
@@ -76,7 +76,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	if err != nil {
 		return err
 	}
-	link, err := connect(c.Bus, opened.Election.Definition.Election)
+	link, err := connect(c.BusAt(), opened.Election.Definition.Election)
 	if err != nil {
 		return err
 	}

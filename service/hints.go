@@ -11,9 +11,17 @@ type Hints interface {
 	Close() error
 }
 
-// Connect reaches the bus of an election at a URL. It does not wait for the bus
+// BusAddress says where a bus is, and whom it is believed to be.
+type BusAddress struct {
+	URL string
+	// Authorities (PEM, or the name of a file of it) may sign the bus's certificate;
+	// empty: whom the system trusts.
+	Authorities string
+}
+
+// Connect reaches the bus of an election. It does not wait for the bus
 // to be there. main.go binds it to fanout/bus.
-type Connect func(url string, election schemas.ElectionID) (Hints, error)
+type Connect func(at BusAddress, election schemas.ElectionID) (Hints, error)
 
 // Topics of hints.
 const (

@@ -20,15 +20,19 @@ const (
 
 // Options are the flags of every service that runs as a process of its own.
 type Options struct {
-	Data   string `help:"Private directory with definition.json, roster.json and keys; embedded, also with stream and ledger." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
-	Bus    string `help:"NATS of the fanout service, for wake-ups and deltas." default:"nats://127.0.0.1:4250" env:"TALLYSTREAM_BUS"`
-	Status string `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
+	Data     string `help:"Private directory with definition.json, roster.json and keys; embedded, also with stream and ledger." type:"path" default:"data" env:"TALLYSTREAM_DATA"`
+	Bus      string `help:"NATS of the fanout service, for wake-ups and deltas." default:"nats://127.0.0.1:4250" env:"TALLYSTREAM_BUS"`
+	BusTLSCA string `name:"bus-tls-ca" help:"Who may sign the certificate of a bus at tls://...: PEM, or a file of it. Empty: whom the system trusts." env:"TALLYSTREAM_BUS_TLS_CA" placeholder:"PEM|FILE"`
+	Status   string `help:"Address of /healthz, /readyz and /metrics." placeholder:"HOST:PORT"`
 
 	Stores string        `help:"Where stream, ledger and bucket are: embedded (files of this machine) or aws." enum:"embedded,aws" default:"embedded" env:"TALLYSTREAM_STORES"`
 	Cloud  cloud.Options `embed:""`
 
 	Release ReleaseOptions `embed:""`
 }
+
+// BusAt is where the bus is.
+func (o *Options) BusAt() BusAddress { return BusAddress{URL: o.Bus, Authorities: o.BusTLSCA} }
 
 // Group runs the parts of a process until one fails or ctx ends.
 type Group struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 )
 
 // TLSFiles name the certificate of a server or a client, and those whom it
@@ -13,7 +14,7 @@ import (
 type TLSFiles struct {
 	Certificate string // chain (PEM)
 	Key         string // its private key (PEM)
-	Authorities string // certificates (PEM) of those who may sign the other side's; empty: the system's
+	Authorities string // file of certificates (PEM) of those who may sign the other side's, or these themselves; empty: the system's
 }
 
 // Set reports whether any file is named.
@@ -69,13 +70,17 @@ func (f TLSFiles) pool() (*x509.CertPool, error) {
 	if f.Authorities == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(f.Authorities)
-	if err != nil {
-		return nil, fmt.Errorf("reading the authorities of the bus: %w", err)
+	text, where := []byte(f.Authorities), "what was given"
+	if !strings.Contains(f.Authorities, "-----BEGIN ") { // a container has variables and no files
+		where = f.Authorities
+		var err error
+		if text, err = os.ReadFile(f.Authorities); err != nil {
+			return nil, fmt.Errorf("reading the authorities of the bus: %w", err)
+		}
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("reading the authorities of the bus: %s holds no certificate", f.Authorities)
+		return nil, fmt.Errorf("reading the authorities of the bus: %s holds no certificate", where)
 	}
 	return pool, nil
 }

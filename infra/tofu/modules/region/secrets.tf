@@ -5,16 +5,17 @@ locals {
   secrets = {
     ingest_key = "Private key (note format) that signs receipts: `tallystream keys new ingest`."
     bus_url    = "URL of the bus with user and password, tls://user:password@host:4222."
+    bus_ca     = "Certificates (PEM) of those who sign the bus's: the `ca` of bus_tls, for its clients."
     bus_tls    = "JSON of the bus's certificates: ca, certificate, key, each PEM; and password."
     media_keys = "Keys of media, separated by commas."
   }
 
   # Which service may read which. Publish signs in KMS and has none of the keys.
   secrets_of = {
-    ingest    = ["ingest_key", "bus_url"]
-    aggregate = ["bus_url"]
-    publish   = ["bus_url"]
-    fanout    = ["bus_url", "media_keys"]
+    ingest    = ["ingest_key", "bus_url", "bus_ca"]
+    aggregate = ["bus_url", "bus_ca"]
+    publish   = ["bus_url", "bus_ca"]
+    fanout    = ["bus_url", "bus_ca", "media_keys"]
     bus       = ["bus_tls"]
   }
 }

@@ -47,25 +47,25 @@ locals {
       # All connections come from the balancer: limits by address are the edge's.
       arguments = ["--listen=0.0.0.0:${local.ports.ingest}", "--limit-address-conns=20000", "--limit-failure-rate=-1"]
       ports     = [local.ports.ingest]
-      secrets   = { TALLYSTREAM_INGEST_KEY = "ingest_key", TALLYSTREAM_BUS = "bus_url" }
+      secrets   = { TALLYSTREAM_INGEST_KEY = "ingest_key", TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
       runs      = true
     }
     aggregate = {
       arguments = []
       ports     = []
-      secrets   = { TALLYSTREAM_BUS = "bus_url" }
+      secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
       runs      = local.writes
     }
     publish = {
       arguments = ["--live-url=wss://${var.hosts.live}"]
       ports     = []
-      secrets   = { TALLYSTREAM_BUS = "bus_url" }
+      secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
       runs      = local.writes
     }
     fanout = {
       arguments = ["--listen=0.0.0.0:${local.ports.fanout}", "--host=${var.hosts.live}", "--origin=https://${var.hosts.results}", "--limit-connections=50000"]
       ports     = [local.ports.fanout]
-      secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_MEDIA_KEYS = "media_keys" }
+      secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca", TALLYSTREAM_MEDIA_KEYS = "media_keys" }
       runs      = true
     }
   }
