@@ -57,8 +57,9 @@ func evaluate(t *testing.T, name string) cty.Value {
 		Variables: map[string]cty.Value{
 			"var": cty.ObjectVal(map[string]cty.Value{
 				"election": text(election), "region": text(east), "home_region": text(east), "writer_region": text(east),
-				"hosts":     cty.ObjectVal(map[string]cty.Value{"results": text("results.example.org"), "ingest": text("submit.example.org"), "live": text("live.example.org")}),
-				"bus_peers": cty.MapVal(map[string]cty.Value{"us-west-2": text("bus.us-west-2.example.org")}),
+				"hosts":           cty.ObjectVal(map[string]cty.Value{"results": text("results.example.org"), "ingest": text("submit.example.org"), "live": text("live.example.org")}),
+				"release_pointer": cty.ObjectVal(map[string]cty.Value{"bucket": text("releases"), "key": text("current")}),
+				"bus_peers":       cty.MapVal(map[string]cty.Value{"us-west-2": text("bus.us-west-2.example.org")}),
 			}),
 			"aws_lb": cty.ObjectVal(map[string]cty.Value{"bus": cty.ObjectVal(map[string]cty.Value{"dns_name": text("bus.us-east-1.example.org")})}),
 		},
@@ -73,7 +74,7 @@ func evaluate(t *testing.T, name string) cty.Value {
 		}
 		return v
 	}
-	locals["ports"] = value("ports")
+	locals["ports"], locals["release_environment"] = value("ports"), value("release_environment")
 	return value(name)
 }
 
@@ -300,7 +301,10 @@ func TestTheProgramReadsTheTasksEnvironment(t *testing.T) {
 				read[env] = true
 			}
 		}
-		given := slices.Collect(maps.Keys(common))
+		given := append(slices.Collect(maps.Keys(common)), slices.Collect(maps.Keys(s.GetAttr("release").AsValueMap()))...)
+		if pointed := s.GetAttr("release").LengthInt() > 0; pointed != (len(s.GetAttr("ports").AsValueSlice()) > 0) {
+			t.Errorf("%s: the release pointer is for what stands behind a balancer, and all of it", name)
+		}
 		for env := range s.GetAttr("secrets").AsValueMap() {
 			given = append(given, env)
 		}

@@ -39,6 +39,7 @@ module "east" {
   object_lock_days  = var.object_lock_days
   images            = var.images["us-east-1"]
   functions         = lookup(var.functions, "us-east-1", null)
+  release_pointer   = var.release_pointer
   shards            = var.shards
   prewarm           = var.prewarm
   administrators    = var.administrators
@@ -75,6 +76,7 @@ module "west" {
   object_lock_days  = var.object_lock_days
   images            = var.images["us-west-2"]
   functions         = lookup(var.functions, "us-west-2", null)
+  release_pointer   = var.release_pointer
   shards            = var.shards
   prewarm           = var.prewarm
   administrators    = var.administrators

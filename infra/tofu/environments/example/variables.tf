@@ -121,6 +121,20 @@ variable "functions" {
   }
 }
 
+variable "release_pointer" {
+  type = object({
+    bucket = string
+    key    = string
+  })
+  description = "The object that names the release which should answer, in a bucket of the account in the home region. Null: any release may."
+  default     = null
+
+  validation {
+    condition     = var.release_pointer == null || try(length(var.release_pointer.bucket) > 2 && length(var.release_pointer.key) > 0, false)
+    error_message = "release_pointer must have a bucket and a key."
+  }
+}
+
 variable "origin_secret" {
   type        = string
   sensitive   = true

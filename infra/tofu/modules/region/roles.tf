@@ -60,6 +60,26 @@ data "aws_iam_policy_document" "ingest" {
       values   = ["kinesis.${var.home_region}.amazonaws.com", "dynamodb.${var.home_region}.amazonaws.com"]
     }
   }
+
+  dynamic "statement" {
+    for_each = var.release_pointer == null ? [] : [1]
+
+    content {
+      sid       = "ReadReleasePointer"
+      actions   = ["s3:GetObject"]
+      resources = [local.release_object_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.release_pointer == null ? [] : [1]
+
+    content {
+      sid       = "TellMissingPointerFromForbidden" # a pointer that is not there keeps a copy in, one that is forbidden raises an alert
+      actions   = ["s3:ListBucket"]
+      resources = [local.release_bucket_arn]
+    }
+  }
 }
 
 # Aggregate reads the stream and writes ledger and leases. TransactWriteItems has no
@@ -222,6 +242,26 @@ data "aws_iam_policy_document" "fanout" {
     sid       = "TellMissingFromForbidden"
     actions   = ["s3:ListBucket"]
     resources = [local.home_bucket_arn]
+  }
+
+  dynamic "statement" {
+    for_each = var.release_pointer == null ? [] : [1]
+
+    content {
+      sid       = "ReadReleasePointer"
+      actions   = ["s3:GetObject"]
+      resources = [local.release_object_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.release_pointer == null ? [] : [1]
+
+    content {
+      sid       = "TellMissingPointerFromForbidden" # a pointer that is not there keeps a copy in, one that is forbidden raises an alert
+      actions   = ["s3:ListBucket"]
+      resources = [local.release_bucket_arn]
+    }
   }
 }
 

@@ -40,6 +40,27 @@ variable "hosts" {
   }
 }
 
+variable "release_pointer" {
+  type = object({
+    bucket = string
+    key    = string
+  })
+  description = "The object that names the release which should answer for ingest and fanout, in a bucket of this account in the home region. Null: any release may."
+  default     = null
+
+  validation {
+    condition     = var.release_pointer == null || try(can(regex("^[a-z0-9.-]{3,63}$", var.release_pointer.bucket)) && can(regex("^[A-Za-z0-9._/-]+$", var.release_pointer.key)), false)
+    error_message = "release_pointer must be the name of a bucket and a key, without s3:// and wildcards."
+  }
+}
+
+locals {
+  # What balancers ask for: they take a copy out whose release is not the pointer's.
+  release_environment = var.release_pointer == null ? {} : { TALLYSTREAM_RELEASE_POINTER = "s3://${var.release_pointer.bucket}/${var.release_pointer.key}" }
+  release_bucket_arn  = "arn:${local.partition}:s3:::${try(var.release_pointer.bucket, "")}"
+  release_object_arn  = "${local.release_bucket_arn}/${try(var.release_pointer.key, "")}"
+}
+
 locals {
   # publish has one leader; the second waits for its lease. More would only wait.
   services = {
@@ -48,24 +69,28 @@ locals {
       arguments = ["--listen=0.0.0.0:${local.ports.ingest}", "--limit-address-conns=20000", "--limit-failure-rate=-1"]
       ports     = [local.ports.ingest]
       secrets   = { TALLYSTREAM_INGEST_KEY = "ingest_key", TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
+      release   = local.release_environment
       runs      = true
     }
     aggregate = {
       arguments = []
       ports     = []
       secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
+      release   = {}
       runs      = local.writes
     }
     publish = {
       arguments = ["--live-url=wss://${var.hosts.live}"]
       ports     = []
       secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
+      release   = {}
       runs      = local.writes
     }
     fanout = {
       arguments = ["--listen=0.0.0.0:${local.ports.fanout}", "--host=${var.hosts.live}", "--origin=https://${var.hosts.results}", "--limit-connections=50000"]
       ports     = [local.ports.fanout]
       secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca", TALLYSTREAM_MEDIA_KEYS = "media_keys" }
+      release   = local.release_environment
       runs      = true
     }
   }
@@ -132,7 +157,7 @@ resource "aws_ecs_task_definition" "service" {
       essential    = true
       command      = concat([each.key, "--status=0.0.0.0:${local.ports.status}"], each.value.arguments)
       stopTimeout  = 120 # ingest finishes what it has accepted; publish makes one last snapshot
-      environment  = [for k, v in merge(local.environment, { GOMEMLIMIT = "${floor(var.sizes[each.key].memory * 0.8)}MiB" }) : { name = k, value = v }]
+      environment  = [for k, v in merge(local.environment, each.value.release, { GOMEMLIMIT = "${floor(var.sizes[each.key].memory * 0.8)}MiB" }) : { name = k, value = v }]
       secrets      = [for k, v in each.value.secrets : { name = k, valueFrom = aws_secretsmanager_secret.this[v].arn }]
       portMappings = [for p in concat(each.value.ports, [local.ports.status]) : { containerPort = p, protocol = "tcp" }]
 
