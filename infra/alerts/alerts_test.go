@@ -2,6 +2,7 @@ package alerts_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"tallystream/publish"
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
+	"tallystream/service"
 )
 
 // described is a registerer that only remembers what is registered.
@@ -51,8 +53,18 @@ func (d described) MustRegister(cs ...prometheus.Collector) {
 func (d described) Unregister(prometheus.Collector) bool { return false }
 
 // registered are the metrics that the code registers, by name.
-func registered() map[string]string {
+func registered(t *testing.T) map[string]string {
+	t.Helper()
 	d := described{map[string]string{}}
+	service.NewReleaseWatch("r1", nil, d, slog.New(slog.DiscardHandler))
+	server, err := bus.StartServer(bus.ServerOptions{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Register(d)
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
 	ingest.NewMetrics(d)
 	stream.NewMetrics(d)
 	kinesis.NewMetrics(d)
@@ -73,7 +85,7 @@ var (
 
 func checkMetrics(t *testing.T, where, text string) {
 	t.Helper()
-	known := registered()
+	known := registered(t)
 	for _, name := range metric.FindAllString(text, -1) {
 		if known[name] == "" && known[suffix.ReplaceAllString(name, "")] == "" {
 			t.Errorf("%s: the code registers no metric %s", where, name)
