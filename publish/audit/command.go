@@ -21,7 +21,7 @@ import (
 type Command struct {
 	service.Options
 	Bucket     string `help:"Directory that is published; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
-	Key        string `help:"Verifier key of snapshots, as config.json of the pages names it. Empty: that of the publisher's own key." placeholder:"VKEY"`
+	Key        string `help:"Verifier key of snapshots, as config.json of the pages names it. Empty: that of the publisher's key, in KMS or in the data directory." placeholder:"VKEY"`
 	LedgerOnly bool   `help:"Audit the ledger alone, without what is published."`
 	Final      bool   `help:"The night is closed: every published table by unit must be as new as the newest snapshot."`
 	JSON       bool   `name:"json" help:"Print the report as JSON."`
@@ -122,16 +122,15 @@ func (c *Command) exist() error {
 	return nil
 }
 
-// verifier is that of snapshots. The publisher's key is asked for its public
-// half alone.
+// verifier is that of snapshots. An auditor needs no private key: on AWS the
+// publisher's is asked for its public half, and a directory without keys wants --key.
 func (c *Command) verifier(ctx context.Context, s *stores.Stores) (note.Verifier, error) {
 	key := c.Key
 	if key == "" {
-		publisher, err := s.Publish(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%w (or give --key)", err)
+		var err error
+		if key, err = s.Verifier(ctx); err != nil {
+			return nil, fmt.Errorf("%w (or give --key, as config.json of the pages has it: it is all that an audit needs)", err)
 		}
-		key = publisher.Verifier
 	}
 	v, err := note.NewVerifier(key)
 	if err != nil {

@@ -126,6 +126,15 @@ func (a *aws) signer(ctx context.Context) (note.Signer, string, error) {
 	return k, k.VerifierKey(), nil
 }
 
+func (a *aws) verifier(ctx context.Context) (string, error) {
+	if _, err := os.Stat(a.stores.data.KeyPath("publish")); err == nil {
+		_, verifier, err := a.stores.data.Signer("publish")
+		return verifier, err
+	}
+	origin := a.stores.cfg.Opened.Election.Definition.Origin
+	return notary.VerifierKey(ctx, a.clients.KMS, a.names.Key, service.KeyName("publish", origin))
+}
+
 func (a *aws) leases(ctx context.Context, prefix string) (Leases, error) {
 	return a.stores.keeper(ctx, prefix)
 }

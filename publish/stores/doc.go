@@ -82,6 +82,8 @@ type engine interface {
 	register(ctx context.Context) (Register, error)
 	bucket(ctx context.Context) (Bucket, error)
 	signer(ctx context.Context) (_ note.Signer, verifier string, err error)
+	// verifier is the signer's verifier key, without the right to sign.
+	verifier(ctx context.Context) (string, error)
 	// leases choose who works among several processes; nil: there is one.
 	leases(ctx context.Context, prefix string) (Leases, error)
 	// lag is how far the ledger is behind the stream.
@@ -141,6 +143,10 @@ func (s *Stores) Bucket(ctx context.Context) (Bucket, error) {
 	}
 	return s.bucket, nil
 }
+
+// Verifier is the verifier key of what is published, for those who read: nothing
+// that could write is opened for it.
+func (s *Stores) Verifier(ctx context.Context) (string, error) { return s.engine.verifier(ctx) }
 
 // once opens a store the first time, and closes it with the others.
 func once[T interface {

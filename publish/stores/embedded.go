@@ -88,6 +88,11 @@ func (e *embedded) signer(context.Context) (note.Signer, string, error) {
 	return e.stores.data.Signer("publish")
 }
 
+func (e *embedded) verifier(context.Context) (string, error) {
+	_, verifier, err := e.stores.data.Signer("publish")
+	return verifier, err
+}
+
 // leases are none: one process works, and another that is started beside it is
 // kept from harm by the ledger's heads and the publication's mark.
 func (e *embedded) leases(context.Context, string) (Leases, error) { return nil, nil }

@@ -36,9 +36,14 @@ const (
 // ErrTooLong says that a text is longer than MaxMessage.
 var ErrTooLong = errors.New("text is too long to be signed by KMS")
 
+// PublicCalls are the calls of KMS for the public half of a key.
+type PublicCalls interface {
+	GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error)
+}
+
 // Calls are the calls of KMS that a signer makes. *kms.Client has them.
 type Calls interface {
-	GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error)
+	PublicCalls
 	Sign(context.Context, *kms.SignInput, ...func(*kms.Options)) (*kms.SignOutput, error)
 }
 
@@ -67,18 +72,37 @@ func Open(ctx context.Context, calls Calls, id, name string) (*KMS, error) {
 	return s, nil
 }
 
-func open(ctx context.Context, calls Calls, id, name string) (*KMS, error) {
+// VerifierKey is the public half of a key, as Open's signer has it. It needs the
+// right to read it and no other: an auditor has no business with the private one.
+func VerifierKey(ctx context.Context, calls PublicCalls, id, name string) (string, error) {
+	_, verifier, err := public(ctx, calls, id, name)
+	if err != nil {
+		return "", fmt.Errorf("reading the public half of KMS key %s: %w", id, cloud.Explain(err))
+	}
+	return verifier, nil
+}
+
+// public asks for the public half, and checks that the key is one that we sign with.
+func public(ctx context.Context, calls PublicCalls, id, name string) (*kms.GetPublicKeyOutput, string, error) {
 	out, err := calls.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &id})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	public, err := publicKey(out)
+	key, err := publicKey(out)
+	if err != nil {
+		return nil, "", err
+	}
+	verifier, err := note.NewEd25519VerifierKey(name, key)
+	if err != nil {
+		return nil, "", fmt.Errorf("naming it %q: %w", name, err)
+	}
+	return out, verifier, nil
+}
+
+func open(ctx context.Context, calls Calls, id, name string) (*KMS, error) {
+	out, verifier, err := public(ctx, calls, id, name)
 	if err != nil {
 		return nil, err
-	}
-	verifier, err := note.NewEd25519VerifierKey(name, public)
-	if err != nil {
-		return nil, fmt.Errorf("naming it %q: %w", name, err)
 	}
 	v, err := note.NewVerifier(verifier)
 	if err != nil {

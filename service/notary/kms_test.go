@@ -296,3 +296,24 @@ func TestMotosOtherKeysAreRefused(t *testing.T) {
 		t.Errorf("Open: %v", err)
 	}
 }
+
+func TestThePublicHalfIsReadWithoutTheRightToSign(t *testing.T) {
+	f := newFake(t)
+	s, err := notary.Open(t.Context(), f.client(), alias, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.fail, f.signed = map[string]any{"__type": "AccessDeniedException"}, 0
+	if _, err := notary.Open(t.Context(), f.client(), alias, name); err == nil {
+		t.Error("a signer without the right to sign was opened")
+	}
+	tried := f.signed
+	verifier, err := notary.VerifierKey(t.Context(), f.client(), alias, name)
+	if err != nil || verifier != s.VerifierKey() || f.signed != tried {
+		t.Errorf("%q, %v, want %q and no signature asked for", verifier, err, s.VerifierKey())
+	}
+	f.key["KeyUsage"] = "ENCRYPT_DECRYPT"
+	if _, err := notary.VerifierKey(t.Context(), f.client(), alias, name); err == nil {
+		t.Error("a key of another kind is taken")
+	}
+}
