@@ -49,7 +49,7 @@ type commands struct {
 
 	Ingest    ingest.Command    `cmd:"" help:"Take signed submissions in and give receipts." group:"services"`
 	Aggregate aggregate.Command `cmd:"" help:"Fold the stream into the ledger." group:"services"`
-	Publish   publish.Command   `cmd:"" help:"Publish signed snapshots, pages and deltas." group:"services"`
+	Publish   publish.Services  `cmd:"" help:"Publish signed snapshots, pages and deltas; pause and resume." group:"services"`
 	Fanout    fanout.Command    `cmd:"" help:"Push live deltas to viewers and serve the pages." group:"services"`
 
 	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
@@ -77,7 +77,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	cmd.BindTo(ctx, (*context.Context)(nil))
-	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), ingest.AwaitProof(receipts.AwaitAt), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), service.Connect(connect), publish.Connect(connectAnnouncer))
+	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), ingest.AwaitProof(receipts.AwaitAt), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), publish.OpenRegister(stores.ForOperators), service.Connect(connect), publish.Connect(connectAnnouncer))
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tallystream:", err)
 		os.Exit(exitCode(err))

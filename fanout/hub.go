@@ -27,6 +27,7 @@ type Hub struct {
 
 	stateMu sync.Mutex // guards the rest
 	state   State
+	paused  bool // publication rests, as of the newest snapshot announced
 	missed  schemas.SnapshotNumber // the last one that was passed over unannounced; 0: none
 	hello   *Frame                 // that says the state; nil: not built since it changed
 	dirty   []*topic               // with news since the last Flush
@@ -93,7 +94,7 @@ func (h *Hub) greeting() *Frame {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
 	if h.hello == nil {
-		hello := schemas.Hello{Epoch: h.state.Epoch, Log: h.state.Log, Snapshot: h.state.Snapshot}
+		hello := schemas.Hello{Epoch: h.state.Epoch, Log: h.state.Log, Snapshot: h.state.Snapshot, Paused: h.paused}
 		h.hello = newFrame(hello.AppendFrame(nil), 0)
 	}
 	return h.hello
@@ -122,6 +123,7 @@ func (h *Hub) OnDelta(frame []byte) (head schemas.DeltaHeader, ok bool) {
 // OnPublished takes in what a snapshot brought.
 func (h *Hub) OnPublished(p schemas.Published) {
 	h.miss(p.Snapshot)
+	h.pause(p.Snapshot, p.Paused)
 	h.advance(State{Epoch: p.Epoch, Log: p.Log, Snapshot: p.Snapshot})
 	for i := range p.Documents {
 		a := &p.Documents[i]
@@ -137,6 +139,15 @@ func (h *Hub) OnPublished(p schemas.Published) {
 			h.spread(t)
 		}
 		t.mu.Unlock()
+	}
+}
+
+// pause takes in whether publication rests, as of that snapshot.
+func (h *Hub) pause(n schemas.SnapshotNumber, paused bool) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	if n >= h.state.Snapshot && h.paused != paused {
+		h.paused, h.hello = paused, nil
 	}
 }
 
@@ -232,8 +243,10 @@ func (h *Hub) Flush() {
 
 // Ping tells one part of the sessions, of pingPhases, that the server lives.
 func (h *Hub) Ping(phase int, micros int64) {
-	at := h.State()
-	ping := schemas.Ping{Epoch: at.Epoch, Log: at.Log, Snapshot: at.Snapshot, Micros: micros}
+	h.stateMu.Lock()
+	at, paused := h.state, h.paused
+	h.stateMu.Unlock()
+	ping := schemas.Ping{Epoch: at.Epoch, Log: at.Log, Snapshot: at.Snapshot, Micros: micros, Paused: paused}
 	frame := newPing(ping.AppendFrame(nil)) // one for all
 	h.sessions[phase%pingPhases].each(func(s *Session) { s.Tell(frame) })
 }

@@ -38,7 +38,7 @@ func (s *Sequencer) sendDeltas(ctx context.Context) {
 
 // announce tells the fanout which documents a snapshot brought.
 func (s *Sequencer) announce(ctx context.Context, p *plan) {
-	m := schemas.Published{Epoch: s.epoch, Log: p.snapshot.Log, Snapshot: p.snapshot.Number, Micros: s.cfg.Now().UnixMicro()}
+	m := schemas.Published{Epoch: s.epoch, Log: p.snapshot.Log, Snapshot: p.snapshot.Number, Micros: s.cfg.Now().UnixMicro(), Paused: p.pause != nil}
 	rest := p.announced
 	for {
 		n := min(len(rest), announceAtOnce)

@@ -15,7 +15,7 @@ func (s *Sequencer) readDue(now time.Time) bool {
 	case s.hinted, !now.Before(s.lastRead.Add(s.cfg.PollEvery)):
 		return true
 	}
-	return s.behind() && !now.Before(s.tickAt())
+	return s.cutWanted() && !now.Before(s.tickAt())
 }
 
 // When the ledger has been quiet for a while nobody else wants the cores: what
@@ -55,6 +55,10 @@ func (s *Sequencer) pagesAt() time.Time {
 	return earliest(s.pages.when.next, latest(s.grown.Add(quietBeforePages), s.pages.begun.Add(s.cfg.PagesEvery)))
 }
 
+// cutWanted reports whether the books hold what a cut would show. While
+// publication rests they go ahead of it, and nothing shows that.
+func (s *Sequencer) cutWanted() bool { return s.first || s.behind() && !s.resting() }
+
 // behind reports whether the books hold more than the last cut shows.
 func (s *Sequencer) behind() bool { return s.first || s.fold.entries != s.cut.entries }
 
@@ -62,6 +66,10 @@ func (s *Sequencer) snapshotDue(now time.Time) bool {
 	switch {
 	case s.first:
 		return false
+	case s.resting():
+		return !now.Before(s.restingAt())
+	case s.restated:
+		return true
 	case len(s.waiting) > 0:
 		return !s.behind()
 	case s.filesDue(now) && s.behind():
@@ -95,14 +103,18 @@ func (s *Sequencer) due() time.Time {
 	if s.hinted {
 		at = s.nextRead
 	}
-	if s.behind() {
+	if s.cutWanted() {
 		at = earliest(at, s.tickAt())
 	}
 	at = latest(at, s.nextRead)
 	if s.writing == nil && !s.first {
 		// The same cases as in snapshotDue: a time at which that would say no
 		// again would make the loop spin.
-		if s.filesDue(s.cfg.Now()) && s.behind() {
+		if s.resting() {
+			at = earliest(at, s.restingAt())
+		} else if s.restated {
+			at = time.Time{}
+		} else if s.filesDue(s.cfg.Now()) && s.behind() {
 			// the tick above
 		} else if s.cut.entries != s.head.entries || s.head.epoch != s.epoch {
 			at = earliest(at, s.snapshotAt())

@@ -18,6 +18,9 @@ var (
 	ErrForeign = errors.New("the bucket is not this election's")
 	// ErrLedgerBehind: the ledger holds less than was published from it.
 	ErrLedgerBehind = errors.New("the ledger holds fewer entries than the last snapshot")
+	// ErrMoved: publication is paused, and the numbers that were published do not
+	// come out again.
+	ErrMoved = errors.New("a number would move while publication is paused")
 	// ErrStopped: the sequencer does not run any more.
 	ErrStopped = errors.New("the sequencer has stopped")
 )
@@ -56,7 +59,7 @@ func (e *ReplayError) Unwrap() error { return e.Err }
 
 // fatal reports whether trying again could not help, or must not happen.
 func fatal(err error) bool {
-	for _, stop := range []error{ErrFenced, ErrForeign, ErrLedgerBehind} {
+	for _, stop := range []error{ErrFenced, ErrForeign, ErrLedgerBehind, ErrMoved} {
 		if errors.Is(err, stop) {
 			return true
 		}

@@ -29,8 +29,11 @@ const markName = "publication"
 //	owner <random, so that two that take an epoch at once differ>
 //	note <bytes>
 //	stage <bytes, or the SHA-256 of an object of the bucket>
+//	pause <bytes>                    only after a first pause
+//	powers 17 4711                   only after a first statement of root keys: indexes of their leaves
 //
-//	<the signed note of the newest snapshot, then its stage, or nothing>
+//	<the signed note of the newest snapshot, then the newest pause's or
+//	resumption's, then the stage, or nothing>
 //
 // Whoever changes it decides the next snapshot. Before that change nobody
 // reads what a sequencer wrote; after it, anybody can finish the publication,
@@ -43,6 +46,11 @@ type mark struct {
 	// stageObject is its digest there: of a stage that is too large for the
 	// register, as after a long outage of the bucket.
 	stageObject schemas.Digest
+	// pause is the signed note of the newest pause, or resumption, in the log.
+	pause []byte
+	// powers are the leaves that say who may sign, but for the first: from them
+	// the authority is made again without reading the whole log.
+	powers []int64
 }
 
 const (
@@ -57,8 +65,19 @@ func (m *mark) encode(origin string) []byte {
 	if m.stage == nil && !m.stageObject.IsZero() {
 		stage = m.stageObject.String()
 	}
-	b := fmt.Appendf(nil, "%s%s\nepoch %d\nowner %s\nnote %d\nstage %s\n\n", origin, markKind, m.epoch, m.owner, len(m.note), stage)
-	return append(append(b, m.note...), m.stage...)
+	b := fmt.Appendf(nil, "%s%s\nepoch %d\nowner %s\nnote %d\nstage %s\n", origin, markKind, m.epoch, m.owner, len(m.note), stage)
+	if len(m.pause) > 0 {
+		b = fmt.Appendf(b, "pause %d\n", len(m.pause))
+	}
+	if len(m.powers) > 0 {
+		b = append(b, "powers"...)
+		for _, index := range m.powers {
+			b = strconv.AppendInt(append(b, ' '), index, 10)
+		}
+		b = append(b, '\n')
+	}
+	b = append(b, '\n')
+	return append(append(append(b, m.note...), m.pause...), m.stage...)
 }
 
 var errMark = errors.New("want the publication mark of this election")
@@ -66,7 +85,7 @@ var errMark = errors.New("want the publication mark of this election")
 func parseMark(b []byte, origin string) (*mark, error) {
 	head, rest, ok := bytes.Cut(b, []byte("\n\n"))
 	lines := strings.Split(string(head), "\n")
-	if !ok || len(lines) != 5 || lines[0] != origin+markKind {
+	if !ok || len(lines) < 5 || lines[0] != origin+markKind {
 		return nil, errMark
 	}
 	m := new(mark)
@@ -78,12 +97,33 @@ func parseMark(b []byte, origin string) (*mark, error) {
 	if _, err := fmt.Sscanf(lines[3], "note %d", &size); err != nil || size < 0 || size > len(rest) {
 		return nil, errMark
 	}
-	m.note = rest[:size]
+	m.note, rest = rest[:size:size], rest[size:]
+	for _, line := range lines[5:] {
+		name, value, _ := strings.Cut(line, " ")
+		switch name {
+		case "pause":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 || n > len(rest) {
+				return nil, errMark
+			}
+			m.pause, rest = rest[:n:n], rest[n:]
+		case "powers":
+			for _, s := range strings.Fields(value) {
+				index, err := strconv.ParseInt(s, 10, 64)
+				if err != nil {
+					return nil, errMark
+				}
+				m.powers = append(m.powers, index)
+			}
+		default:
+			return nil, errMark
+		}
+	}
 	stage, _ := strings.CutPrefix(lines[4], "stage ")
 	if d, err := schemas.ParseDigest(stage); err == nil {
 		m.stageObject = d
 	} else {
-		m.stage = rest[size:]
+		m.stage = rest
 	}
 	if !bytes.Equal(m.encode(origin), b) {
 		return nil, errMark
@@ -123,9 +163,13 @@ func (s *Sequencer) take(ctx context.Context) error {
 // decide makes note the next snapshot, with the leaves of its stage. From then
 // on it is one, whatever becomes of this process. ErrFenced if another
 // sequencer has taken an epoch since. What a large stage is in must be durable.
-func (s *Sequencer) decide(ctx context.Context, note, stage []byte) error {
+func (s *Sequencer) decide(ctx context.Context, note, stage []byte, d *decision) error {
 	origin := s.cfg.Election.Definition.Origin
-	next := mark{epoch: s.mark.epoch, owner: s.mark.owner, note: note, stage: stage}
+	next := s.mark
+	next.note, next.stage, next.stageObject = note, stage, schemas.Digest{}
+	if d.pause != nil {
+		next.pause = d.pause
+	}
 	if len(stage) > maxStage {
 		next.stage, next.stageObject = nil, schemas.DigestOf(stage)
 	}

@@ -39,6 +39,7 @@ func checkLog(t testing.TB, b *strictBucket, e *election) int {
 	r := log.NewReader(b, c.Tree)
 	sizes := make([]uint64, e.Definition.Partitions)
 	var snapshots []tlog.Tree
+	var rest pauses
 	for entry, err := range r.Entries(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +48,9 @@ func checkLog(t testing.TB, b *strictBucket, e *election) int {
 		if err != nil {
 			t.Fatalf("leaf %d: %v", entry.Index, err)
 		}
+		rest.take(t, b, e, entry.Index, l)
 		switch l := l.(type) {
+		case *leaf.Pause:
 		case *leaf.Definition:
 			if entry.Index != 0 || l.Definition.Digest != e.Hash || l.Origin != e.Definition.Origin {
 				t.Errorf("leaf %d is a definition: %+v", entry.Index, l)
@@ -70,6 +73,7 @@ func checkLog(t testing.TB, b *strictBucket, e *election) int {
 			checkInclusion(t, r, entry.Index, entry.Leaf)
 		}
 	}
+	rest.close(t, b)
 	return len(snapshots)
 }
 

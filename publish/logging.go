@@ -24,6 +24,9 @@ type decision struct {
 	edge   *log.Edge    // of stage.tree, with its bundle
 	leaves []log.Hashed // of the ledger, in the order of the log
 	note   []byte       // of the snapshot; nil where the stage brings none
+	// pause is the signed note of the stage's statement, where that says that
+	// publication rests or goes on.
+	pause []byte
 }
 
 // tree is the log that the snapshot commits to: all but the snapshot's own
@@ -37,7 +40,11 @@ func (d *decision) tree() tlog.Tree {
 	for i := range d.leaves {
 		hashes[i] = d.leaves[i].Hash
 	}
-	return e.Extend(hashes...).Tree()
+	e = e.Extend(hashes...)
+	if len(d.stage.statement) > 0 {
+		e = e.Extend(tlog.RecordHash(d.stage.statement))
+	}
+	return e.Tree()
 }
 
 // doing carries out one write, and again if it likes; what names it for people.
@@ -54,7 +61,7 @@ func (s *Sequencer) settle(ctx context.Context, d *decision, note []byte, do doi
 	}
 	// What it names is durable. With the mark it stands: a crash from here on only
 	// delays it. A sequencer of a later epoch makes this fail.
-	if err := do("mark", func() error { return s.decide(ctx, note, stage) }); err != nil {
+	if err := do("mark", func() error { return s.decide(ctx, note, stage, d) }); err != nil {
 		return err
 	}
 	begun := s.cfg.Now()
@@ -83,6 +90,7 @@ func (s *Sequencer) writeLog(ctx, running context.Context, st stage, leaves []lo
 //
 //	tiles       of the log; nobody looks for them before
 //	checkpoint  the log is found, with the snapshot as its last leaf
+//	pause       what the newest statement of a pause says is found
 //	note        the snapshot exists
 //	latest      the snapshot is found
 //
@@ -103,6 +111,11 @@ func (s *Sequencer) finish(ctx context.Context, d *decision, do doing) (edge *lo
 		return nil, err
 	}
 	s.cfg.Metrics.treeSize.Set(float64(edge.Tree().N))
+	if d.pause != nil {
+		if err := do("pause", func() error { return s.replace(ctx, schemas.PauseKey, d.pause) }); err != nil {
+			return nil, err
+		}
+	}
 	if d.note == nil {
 		return edge, nil
 	}
@@ -153,6 +166,9 @@ func (s *Sequencer) putTiles(ctx context.Context, d *decision) (*log.Edge, error
 			}
 			batch, size = nil, 0
 		}
+	}
+	if len(d.stage.statement) > 0 {
+		batch = append(batch, hashed(d.stage.statement))
 	}
 	if d.note != nil {
 		own, err := leaf.Append(nil, &leaf.Snapshot{Note: d.note})

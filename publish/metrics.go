@@ -39,6 +39,7 @@ type Metrics struct {
 	epoch    prometheus.Gauge
 	balanced prometheus.Gauge
 	stopped  prometheus.Gauge
+	paused   prometheus.Gauge
 }
 
 // NewMetrics registers the publisher's metrics.
@@ -90,6 +91,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		epoch:    gauge("epoch", "Epoch of this sequencer."),
 		balanced: gauge("double_entry_balanced", "1 while the ledger's tallies equal the publisher's own, 0 after they did not."),
 		stopped:  gauge("stopped", "1 after the sequencer stopped for good, 0 before."),
+		paused:   gauge("paused", "1 while a pause stands in the log: no number moves. 0 otherwise."),
 	}
 	for _, code := range schemas.HoldCodes {
 		m.holds.WithLabelValues(string(code))

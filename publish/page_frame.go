@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tallystream/publish/bucket"
+	"tallystream/publish/log/leaf"
 	"tallystream/publish/prove"
 	"tallystream/schemas"
 )
@@ -70,6 +71,7 @@ type frame struct {
 	tree    schemas.Digest  // root of the log then
 	time    string
 	held    uint64
+	paused  *leaf.Pause // nil: publication does not rest
 	holds   map[schemas.HoldCode]uint64
 	files   map[string]schemas.ManifestEntry // exported, by name
 }
@@ -105,8 +107,19 @@ func (f *frame) open(h *html, root, title string, crumbs []crumb, documents ...s
 		h.raw("</ol></nav>\n")
 	}
 	h.raw("<h1>").text(title).raw("</h1>\n")
+	f.rest(h)
 	f.state(h)
 	h.raw("</header>\n<main id=\"main\">\n")
+}
+
+// rest says that publication is paused, and why; hidden while it is not.
+func (f *frame) rest(h *html) {
+	if f.paused == nil {
+		h.raw("<p class=\"notice\" role=\"status\" data-state=\"pause\" hidden></p>\n")
+		return
+	}
+	h.raw("<p class=\"notice\" role=\"status\" data-state=\"pause\">Publication is paused since <time datetime=\"").text(f.paused.Time).raw("\">").
+		text(readableTime(f.paused.Time)).raw("</time>: ").text(f.paused.Text).raw("</p>\n")
 }
 
 // state says how old the page is; the script says how old what it shows is.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tallystream/publish/bucket"
+	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
 )
 
@@ -33,6 +34,7 @@ type pageSet struct {
 
 	written []schemas.Version // by page, +1: the version that lies in the bucket
 	listed  bool              // the list of contests lies there too
+	paused  *leaf.Pause       // as the pages say that lie there
 	when    schedule
 	begun   time.Time         // when all pages were last brought up to date
 	csvSeen map[string]string // keys of CSV files that pages link to
@@ -225,7 +227,11 @@ func (f *frame) render(p page) bucket.Object {
 func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bool, err error) {
 	ps := s.pages
 	begun := s.cfg.Now()
-	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, log: p.snapshot.Log, tree: p.snapshot.Root, time: p.snapshot.Time, held: p.snapshot.Held, holds: p.holds, files: s.shelf.exports.files}
+	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, log: p.snapshot.Log, tree: p.snapshot.Root, time: p.snapshot.Time, held: p.snapshot.Held, paused: p.pause, holds: p.holds, files: s.shelf.exports.files}
+	if ps.paused != p.pause { // every page says it
+		clear(ps.written)
+		ps.listed, ps.paused = false, p.pause
+	}
 	index := mutable("index.html", f.indexPage(), typeHTML)
 	stale := ps.stale(p.edition, f.files)
 	if len(stale) > 0 && !p.pagesDue {

@@ -197,8 +197,10 @@ func TestAWrongTallyStopsPublishing(t *testing.T) {
 		if n.Ready() == nil {
 			t.Error("still ready")
 		}
-		if after := checkChain(t, store, e); len(after) != len(before) {
-			t.Errorf("%d snapshots before, %d after", len(before), len(after))
+		// One more says that publication is paused; its numbers are the same.
+		after := checkChain(t, store, e)
+		if last := after[len(after)-1]; len(after) != len(before)+1 || last.Entries() != 1 {
+			t.Errorf("%d snapshots before, %d after, the last %+v", len(before), len(after), last)
 		}
 		if err := n.Finish(t.Context()); !errors.Is(err, publish.ErrStopped) {
 			t.Errorf("Finish returned %v", err)

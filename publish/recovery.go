@@ -123,6 +123,9 @@ func (s *Sequencer) resume(ctx context.Context) error {
 	if err := s.checkFirstLeaf(ctx); err != nil {
 		return err
 	}
+	if err := s.openPause(); err != nil {
+		return err
+	}
 	s.queue = newQueue(d.stage.after())
 	s.fold.log = schemas.LogSize(s.shelf.edge.Tree().N)
 	for _, size := range s.queue.before {
@@ -135,7 +138,7 @@ func (s *Sequencer) resume(ctx context.Context) error {
 // decided reads what the mark decided: the leaves come from the ledger again,
 // and must lead to the root that was signed before anything is written.
 func (s *Sequencer) decided(ctx context.Context, last *schemas.Snapshot) (*decision, error) {
-	d := &decision{edge: new(log.Edge)}
+	d := &decision{edge: new(log.Edge), pause: s.mark.pause}
 	b := s.mark.stage
 	if b == nil {
 		var err error

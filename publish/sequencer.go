@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"tallystream/aggregate/ledger"
+	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
 )
 
@@ -56,6 +57,11 @@ type Sequencer struct {
 	snapshot  schedule
 	writing   chan written // nil: no snapshot is being written
 	waiting   []*finish    // to be served by the next snapshot
+	pause     *leaf.Pause  // the newest statement of a pause in the log; nil: none
+	wish      *wish        // what an operator wants, and is not in the log yet; nil: nothing
+	nextWish  time.Time    // when the register is asked for one
+	broken    bool         // a writing failed: what was decided may not be finished
+	restated  bool         // a statement stands in the log that no snapshot follows yet
 	behindBy  *plan        // the newest snapshot, while some pages show less than it says; else nil
 }
 
@@ -156,6 +162,7 @@ func (s *Sequencer) Run(ctx context.Context) error {
 		err = s.loop(ctx)
 	}
 	s.abandon(err)
+	s.pauseFor(ctx, err)
 	if ctx.Err() != nil && !fatal(err) {
 		s.report(func(st *status) { st.stopped = ErrStopped })
 		return nil
@@ -245,6 +252,7 @@ func (s *Sequencer) Step(ctx context.Context) error {
 // turn does what is due.
 func (s *Sequencer) turn(ctx context.Context) error {
 	now := s.cfg.Now()
+	s.hear(ctx, now)
 	if s.readDue(now) {
 		if err := s.read(ctx, now); err != nil {
 			if fatal(err) || ctx.Err() != nil {
@@ -260,6 +268,10 @@ func (s *Sequencer) turn(ctx context.Context) error {
 	}
 	switch {
 	case s.writing != nil:
+	case s.wish != nil && s.rests():
+		st := s.declare(s.wish)
+		s.wish = nil
+		s.begin(ctx, func(ctx, running context.Context) written { return s.writePause(ctx, running, st) })
 	case s.snapshotDue(now):
 		p := s.plan(now)
 		s.begin(ctx, func(ctx, running context.Context) written { return s.write(ctx, running, p) })
@@ -293,7 +305,7 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 		return err
 	}
 	s.cfg.Metrics.readTime.Observe(s.cfg.Now().Sub(now).Seconds())
-	if !s.behind() || !s.tickDue(now) {
+	if !s.cutWanted() || !s.tickDue(now) {
 		return nil
 	}
 	return s.makeCut(ctx, view)
@@ -303,7 +315,11 @@ func (s *Sequencer) read(ctx context.Context, now time.Time) error {
 // fold stands behind the last entry that it took.
 func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 	m := s.cfg.Metrics
+	logged := s.first && s.paused() // the numbers that stand, and none beyond them
 	err := view.Entries(ctx, slices.Clone(s.fold.sizes), func(entry schemas.Entry, record []byte) error {
+		if logged && !s.queue.has(&entry) {
+			return nil
+		}
 		if err := s.fold.apply(&entry, record); err != nil {
 			return err
 		}
@@ -335,10 +351,18 @@ func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 			}
 		}
 	}
-	if err := s.balance(ctx, view); err != nil {
-		return err
+	standing := s.first && s.paused()
+	if !standing { // else the ledger is ahead of the numbers that stand
+		if err := s.balance(ctx, view); err != nil {
+			return err
+		}
 	}
 	s.renderer.render(s.fold.shown(), s.changed(), s.fold.log)
+	if standing {
+		if err := s.unmoved(); err != nil {
+			return err
+		}
+	}
 	s.fold.settle()
 	s.queue.cut(s.fold.sizes)
 	s.cut = cut{log: s.fold.log, entries: s.fold.entries, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held), remainders: s.fold.veil.cutFiles(s.cut.remainders, s.fold.log)}

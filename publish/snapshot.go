@@ -8,6 +8,7 @@ import (
 
 	"tallystream/publish/bucket"
 	"tallystream/publish/log"
+	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
 )
 
@@ -45,7 +46,8 @@ type plan struct {
 	serves     []*finish
 	exports    *exportPlan // nil when none are due
 	remainders []*remainderFile
-	pagesDue   bool // all pages that show less than this; otherwise only the first
+	pagesDue   bool        // all pages that show less than this; otherwise only the first
+	pause      *leaf.Pause // in force; nil: publication does not rest
 	begun      time.Time
 
 	note []byte // once signed
@@ -61,7 +63,8 @@ func (s *Sequencer) catchUp(ctx, running context.Context, p *plan) written {
 
 // written is the outcome of a plan.
 type written struct {
-	plan  *plan // nil: leaves of the log only
+	plan  *plan       // nil: leaves of the log only
+	pause *leaf.Pause // the statement that is in the log now; nil: none
 	note  schemas.Digest
 	took  time.Duration // of documents, manifest, note and latest
 	bytes int64
@@ -106,14 +109,17 @@ func (s *Sequencer) plan(now time.Time) *plan {
 		final: len(s.waiting) > 0, serves: s.waiting,
 		begun: now,
 	}
-	s.waiting = nil
+	if s.paused() {
+		p.pause = s.pause
+	}
+	s.waiting, s.restated = nil, false
 	for i := range p.edition.documents {
 		if s.head.epoch != s.epoch || p.edition.documents[i].version > s.head.log {
 			p.announced = append(p.announced, int32(i))
 		}
 	}
 	p.pagesDue = p.final || !now.Before(s.pagesAt())
-	if !s.behind() {
+	if !s.behind() && !s.paused() {
 		p.exports = s.shelf.exports.plan(now, p.final, s.fold)
 	}
 	p.stage, p.leaves = s.queue.take()
@@ -124,7 +130,11 @@ func (s *Sequencer) plan(now time.Time) *plan {
 // closed takes over what a finished writing says.
 func (s *Sequencer) closed(w written) error {
 	s.writing = nil
+	s.broken = s.broken || w.err != nil
 	if w.plan == nil { // leaves of the log only
+		if w.err == nil && w.pause != nil {
+			s.restate(w.pause)
+		}
 		return w.err
 	}
 	if w.err != nil {

@@ -23,18 +23,21 @@ import (
 //	to <size> <root, base64>       the log with it, but for the snapshot's own leaf
 //	snapshot 12                    the snapshot whose leaf ends it; 0: none
 //	entries 12 0 44                of the ledger that are in that, by partition
+//	statement 312                  bytes of a statement's leaf; only where there is one
 //	cut 0:15 2:50                  a cut: partitions that grew, and up to which entry
 //	cut 1:3
 //
-//	<the definition's leaf>        where the log is empty before
+//	<the statement's leaf, then the definition's, where the log is empty before>
 //
 // In the log come the definition's leaf, then for each cut its entries ordered
-// by (partition, seq), then the snapshot itself.
+// by (partition, seq), then the statement, then the snapshot itself. A statement
+// is of a pause, or of the root keys: it is in no ledger, so it stands here.
 type stage struct {
 	tree, to   tlog.Tree
 	snapshot   schemas.SnapshotNumber
 	before     []uint64 // entries in it, by partition
 	cuts       [][]reach
+	statement  []byte // leaf
 	definition []byte
 }
 
@@ -54,6 +57,9 @@ func (st *stage) encode() []byte {
 		b = strconv.AppendUint(append(b, ' '), n, 10)
 	}
 	b = append(b, '\n')
+	if len(st.statement) > 0 {
+		b = fmt.Appendf(b, "statement %d\n", len(st.statement))
+	}
 	for _, cut := range st.cuts {
 		b = append(b, "cut"...)
 		for _, r := range cut {
@@ -63,7 +69,7 @@ func (st *stage) encode() []byte {
 		b = append(b, '\n')
 	}
 	b = append(b, '\n')
-	return append(b, st.definition...)
+	return append(append(b, st.statement...), st.definition...)
 }
 
 func appendTree(b []byte, name string, tree tlog.Tree) []byte {
@@ -89,15 +95,12 @@ var errStage = errors.New("want the stage of a snapshot")
 
 // parseStage reads what encode wrote, for an election of that many partitions.
 func parseStage(b []byte, partitions int) (*stage, error) {
-	head, definition, ok := bytes.Cut(b, []byte("\n\n"))
+	head, leaves, ok := bytes.Cut(b, []byte("\n\n"))
 	lines := strings.Split(string(head), "\n")
 	if !ok || len(lines) < 5 || lines[0]+"\n" != stageKind {
 		return nil, errStage
 	}
 	st := new(stage)
-	if len(definition) > 0 {
-		st.definition = definition
-	}
 	var err error
 	if st.tree, err = parseTree(lines[1], "tree "); err != nil {
 		return nil, err
@@ -115,7 +118,18 @@ func parseStage(b []byte, partitions int) (*stage, error) {
 		}
 		st.before = append(st.before, n)
 	}
-	for _, line := range lines[5:] {
+	rest := lines[5:]
+	if len(rest) > 0 && strings.HasPrefix(rest[0], "statement ") {
+		var size int
+		if _, err := fmt.Sscanf(rest[0], "statement %d", &size); err != nil || size < 1 || size > len(leaves) {
+			return nil, errStage
+		}
+		st.statement, leaves, rest = leaves[:size:size], leaves[size:], rest[1:]
+	}
+	if len(leaves) > 0 {
+		st.definition = leaves
+	}
+	for _, line := range rest {
 		cut, err := parseCut(line)
 		if err != nil {
 			return nil, err

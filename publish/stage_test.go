@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -32,6 +33,9 @@ func drawStage(t *rapid.T) *stage {
 			st.cuts = append(st.cuts, cut)
 		}
 	}
+	if rapid.Bool().Draw(t, "statement") {
+		st.statement = []byte("tallystream/leaf/pause/v1\nbytes 1\n\nx\n")
+	}
 	if rapid.Bool().Draw(t, "first") {
 		st.definition = []byte("tallystream/leaf/definition/v1\norigin a\n\n")
 	}
@@ -56,9 +60,15 @@ func TestAStageAndAMarkReadBackAsTheyWereWritten(t *testing.T) {
 		if rapid.Bool().Draw(t, "in the bucket") {
 			m.stage, m.stageObject = nil, schemas.DigestOf(b)
 		}
+		if rapid.Bool().Draw(t, "paused") {
+			m.pause = []byte("a pause\n\nsigned\n")
+		}
+		if rapid.Bool().Draw(t, "changed") {
+			m.powers = []int64{17, 170}
+		}
 		text := m.encode("results.example/x")
 		read, err := parseMark(text, "results.example/x")
-		if err != nil || !bytes.Equal(read.note, m.note) || !bytes.Equal(read.stage, m.stage) || read.stageObject != m.stageObject {
+		if err != nil || !bytes.Equal(read.pause, m.pause) || !slices.Equal(read.powers, m.powers) || !bytes.Equal(read.note, m.note) || !bytes.Equal(read.stage, m.stage) || read.stageObject != m.stageObject {
 			t.Errorf("%v: %+v\n%s", err, read, text)
 		}
 	})
@@ -70,6 +80,7 @@ func FuzzMark(f *testing.F) {
 	f.Add((&mark{epoch: 1, owner: "a"}).encode("o"))
 	f.Add((&mark{epoch: 1, owner: "a", note: []byte("n\n\ns\n"), stage: st.encode()}).encode("o"))
 	f.Add((&mark{epoch: 1, owner: "a", note: []byte("n\n\ns\n"), stageObject: schemas.Digest{1}}).encode("o"))
+	f.Add((&mark{epoch: 1, owner: "a", note: []byte("n\n\ns\n"), pause: []byte("p\n\ns\n"), powers: []int64{3}, stageObject: schemas.Digest{1}}).encode("o"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMark(b, "o")
 		if err != nil {

@@ -24,6 +24,7 @@ type viewer struct {
 	documents map[schemas.DocumentID]*liveDocument
 	deltas    int
 	resyncs   int
+	paused    int // 1 as of the newest announcement
 	snapshots []schemas.SnapshotNumber
 }
 
@@ -82,6 +83,9 @@ func (v *viewer) Published(_ context.Context, p schemas.Published) error {
 		v.epoch, v.documents = p.Epoch, map[schemas.DocumentID]*liveDocument{}
 	}
 	v.snapshots = append(v.snapshots, p.Snapshot)
+	if v.paused = 0; p.Paused {
+		v.paused = 1
+	}
 	for _, a := range p.Documents {
 		body := v.b.must(schemas.ContentKey("documents", a.Hash, ".ndjson"))
 		if mine := v.documents[a.Document]; mine != nil && mine.version >= a.Version {

@@ -19,6 +19,7 @@ type (
 		Epoch    Epoch          `json:"e"`
 		Log      LogSize        `json:"n"`
 		Snapshot SnapshotNumber `json:"s"`
+		Paused   bool           `json:"x,omitempty"`
 	}
 	// Snap names the published bytes of a document.
 	Snap struct {
@@ -34,6 +35,7 @@ type (
 		Log      LogSize        `json:"n"`
 		Snapshot SnapshotNumber `json:"s"`
 		Micros   int64          `json:"ts"`
+		Paused   bool           `json:"x,omitempty"`
 	}
 	// Bye is the last frame of a connection that the server ends in good
 	// order. The viewer waits that long before it comes back.
@@ -80,6 +82,14 @@ func (h *Hello) AppendFrame(dst []byte) []byte {
 	dst = appendMember(dst, `,"e":`, uint64(h.Epoch))
 	dst = appendMember(dst, `,"n":`, uint64(h.Log))
 	dst = appendMember(dst, `,"s":`, uint64(h.Snapshot))
+	return appendPaused(dst, h.Paused)
+}
+
+// appendPaused ends a frame.
+func appendPaused(dst []byte, paused bool) []byte {
+	if paused {
+		dst = append(dst, `,"x":true`...)
+	}
 	return append(dst, '}')
 }
 
@@ -105,7 +115,7 @@ func (p *Ping) AppendFrame(dst []byte) []byte {
 	dst = appendMember(dst, `,"s":`, uint64(p.Snapshot))
 	dst = append(dst, `,"ts":`...)
 	dst = strconv.AppendInt(dst, p.Micros, 10)
-	return append(dst, '}')
+	return appendPaused(dst, p.Paused)
 }
 
 // AppendFrame appends the bye as a frame. The reason is a word of ours: it is

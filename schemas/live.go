@@ -12,15 +12,16 @@ const LiveProtocol = 1
 // Frames of the live protocol are JSON objects, one a WebSocket text message
 // or one Server-Sent Event. Server to client:
 //
-//	hello  {"p":1,"t":"hello","e":EPOCH,"n":LOGSIZE,"s":SNAPSHOT}
+//	hello  {"p":1,"t":"hello","e":EPOCH,"n":LOGSIZE,"s":SNAPSHOT,"x":true}
 //	snap   {"p":1,"t":"snap","e":EPOCH,"g":DOCUMENT,"v":VERSION,"h":SHA256,"u":KEY}
 //	delta  {"p":1,"t":"delta","e":EPOCH,"g":DOCUMENT,"b":FROM,"v":TO,"n":LOGSIZE,"ts":MICROS,"h":SHA256,"l":[LINES]}
-//	ping   {"p":1,"t":"ping","e":EPOCH,"n":LOGSIZE,"s":SNAPSHOT,"ts":MICROS}
+//	ping   {"p":1,"t":"ping","e":EPOCH,"n":LOGSIZE,"s":SNAPSHOT,"ts":MICROS,"x":true}
 //	bye    {"p":1,"t":"bye","r":REASON,"w":MILLISECONDS}
 //
 // Client to server: {"p":1,"t":"sub","g":[DOCUMENTS],"e":EPOCH,"v":{DOCUMENT:VERSION}} and
 // {"p":1,"t":"unsub","g":[DOCUMENTS]}.
 //
+// "x" stands only while publication is paused; why, the object PauseKey says.
 // "u" is the bucket key of the document's bytes. A viewer that gets a snap
 // fetches it unless it has that version; a version is only comparable within
 // one epoch. Client rule for a delta of the viewer's epoch with version m in hand:
@@ -54,6 +55,7 @@ type (
 		Log       LogSize        `json:"n"`
 		Snapshot  SnapshotNumber `json:"s"`
 		Micros    int64          `json:"ts"`
+		Paused    bool           `json:"x,omitempty"` // a pause is in force (PauseKey)
 		Documents []Announcement `json:"d,omitempty"`
 	}
 )

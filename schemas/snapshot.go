@@ -149,6 +149,9 @@ func ParseManifest(b []byte) ([]ManifestEntry, error) {
 const (
 	// LatestKey holds the newest snapshot's note.
 	LatestKey = "latest"
+	// PauseKey holds the signed note of the newest pause or resumption; there is
+	// none before the first.
+	PauseKey = "pause"
 	// DefinitionKey and RosterKey hold the election as it was opened.
 	DefinitionKey = "definition.json"
 	RosterKey     = "roster.json"

@@ -137,7 +137,7 @@ function route(uri, paths) {
 
 // The results host: published objects, by their keys alone.
 const paths = [
-    /^\/(latest|checkpoint|index\.html|contests\.html|config\.json|roster\.json|definition\.json)$/,
+    /^\/(latest|checkpoint|pause|index\.html|contests\.html|config\.json|roster\.json|definition\.json)$/,
     /^\/(county|contest|state)\/[a-z0-9][a-z0-9._-]{0,95}\.html$/,
     /^\/(documents|units|manifests)\/([0-9a-f]{2})\/\2[0-9a-f]{62}\.ndjson$/,
     /^\/rosters\/([0-9a-f]{2})\/\1[0-9a-f]{62}\.json$/,

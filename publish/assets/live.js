@@ -156,7 +156,7 @@ class Feed {
     this.onLines = onLines;
     this.onState = onState;
     this.about = {
-      transport: "", epoch: 0, log: 0, snapshot: 0, checked: Boolean(subtle),
+      transport: "", epoch: 0, log: 0, snapshot: 0, paused: false, checked: Boolean(subtle),
       deltas: 0, fetches: 0, resyncs: 0, mismatches: 0, retry: 0, error: "",
     };
     this.attempt = 0;
@@ -265,11 +265,11 @@ class Feed {
     switch (frame.t) {
       case "hello":
         line.greeted = true;
-        this.say("live", { epoch: frame.e, log: frame.n, snapshot: frame.s, error: "" });
+        this.say("live", { epoch: frame.e, log: frame.n, snapshot: frame.s, paused: frame.x === true, error: "" });
         break;
       case "ping":
         line.good = true;
-        this.say("live", { epoch: frame.e, log: frame.n, snapshot: frame.s });
+        this.say("live", { epoch: frame.e, log: frame.n, snapshot: frame.s, paused: frame.x === true });
         break;
       case "bye":
         this.lost(line, frame.r, frame.w);

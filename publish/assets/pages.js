@@ -114,6 +114,27 @@ function warn(text) {
   if (el.textContent !== text) el.textContent = text;
 }
 
+// showPause says why publication rests, in the words of the signed statement,
+// or that it goes on.
+let pauseShown; // undefined: as the page was rendered
+
+async function showPause(paused) {
+  if (paused === pauseShown) return;
+  pauseShown = paused;
+  const el = state("pause");
+  if (!el) return;
+  if (!paused) {
+    el.hidden = true;
+    return;
+  }
+  const answer = await fetch(new URL("pause", root), { cache: "no-cache" });
+  const note = answer.ok ? await answer.text() : "";
+  const part = (name) => (note.match(new RegExp(`^${name} (.+)$`, "m")) || [])[1] || "";
+  const since = Date.parse(part("time"));
+  el.textContent = `Publication is paused${since ? ` since ${new Date(since).toLocaleString()}` : ""}: ${part("text")}`;
+  el.hidden = false;
+}
+
 // watchLatest says so when nothing new was published for two heartbeats, and
 // while not live takes over the page's newer edition. The server's clock
 // counts, not the reader's.
@@ -128,7 +149,7 @@ async function watchLatest() {
     const time = Date.parse((note.match(/^time (.+)$/m) || [])[1]);
     const now = Date.parse(answer.headers.get("Date")) || Date.now();
     if (now - time > 2 * heartbeat) {
-      warn(`Publication is paused: the last snapshot is number ${number.format(snapshot)} of ${new Date(time).toLocaleString()}. What is shown stays valid as of then.`);
+      warn(`Nothing was published since: the last snapshot is number ${number.format(snapshot)} of ${new Date(time).toLocaleString()}. What is shown stays valid as of then.`);
     } else {
       warn("");
     }
@@ -148,6 +169,8 @@ async function renew() {
   document.querySelector("main").replaceWith(fresh);
   const said = page.querySelector('[data-state="page"]');
   if (said) state("page").replaceWith(said);
+  const paused = page.querySelector('[data-state="pause"]');
+  if (paused && state("pause")) state("pause").replaceWith(paused);
   collect();
 }
 
@@ -169,6 +192,7 @@ async function goLive() {
     },
     onState(now, about) {
       live = now === "live";
+      if (live) showPause(about.paused).catch(() => { pauseShown = undefined; });
       if (live) say(about.checked ? "Live: numbers change as they come in, and each change is checked against its published hash." : "Live: numbers change as they come in.");
       else say(now === "waiting" ? "Connection lost, connecting again …" : "Connecting to live results …");
     },

@@ -112,3 +112,17 @@ func (s *Stores) Publish(ctx context.Context) (*publish.Stores, error) {
 	}
 	return out, err
 }
+
+// ForOperators opens the register alone, for what operators say to a running
+// service. It is a publish.OpenRegister.
+func ForOperators(ctx context.Context, o service.Options, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (_ publish.Register, closeAll func() error, err error) {
+	s, err := Open(ctx, Config{Options: o, Opened: opened, Registry: registry, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := s.Register(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return r, s.Close, nil
+}

@@ -89,7 +89,7 @@ sub reading {
         set req.url = "/index.html";
     }
     set req.url = regsuball(req.url, "/+", "/");
-    if (req.url !~ "^/(latest|checkpoint|index\.html|contests\.html|config\.json|roster\.json|definition\.json)$"
+    if (req.url !~ "^/(latest|checkpoint|pause|index\.html|contests\.html|config\.json|roster\.json|definition\.json)$"
         && req.url !~ "^/(county|contest|state)/[a-z0-9][a-z0-9._-]{0,95}\.html$"
         && req.url !~ "^/(documents|units|manifests)/([0-9a-f]{2})/\2[0-9a-f]{62}\.ndjson$"
         && req.url !~ "^/rosters/([0-9a-f]{2})/\1[0-9a-f]{62}\.json$"
