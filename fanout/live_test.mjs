@@ -113,6 +113,19 @@ async function watch(options) {
   return { states, last, about: states.at(-1) };
 }
 
+test("hello and ping say whether publication is paused", async () => {
+  let socket;
+  class Socket {
+    constructor() { socket = this; }
+    close() {}
+  }
+  const paused = [];
+  const feed = follow({ live: "ws://x", bucket: "http://x/", documents: ["contest/c"], WebSocket: Socket, onState: (state, about) => state === "live" && paused.push(about.paused) });
+  for (const frame of ['{"p":1,"t":"hello","e":1,"n":4,"s":2}', '{"p":1,"t":"ping","e":1,"n":4,"s":3,"ts":5,"x":true}', '{"p":1,"t":"ping","e":1,"n":4,"s":4,"ts":6}']) socket.onmessage({ data: frame });
+  feed.close();
+  assert.deepEqual(paused, [false, true, false]);
+});
+
 test("a document is followed over WebSocket", { skip: !live, timeout: 30_000 }, async () => {
   const { states, about } = await watch({});
   assert.equal(about.transport, "websocket");

@@ -106,3 +106,48 @@ func TestOfSeveralPublishersOneWorksAndTheNextTakesOver(t *testing.T) {
 		}
 	})
 }
+
+// TestThePauseCommandsReachWhoeverPublishes: they need the data directory and
+// the register alone, and end when the statement is decided.
+func TestThePauseCommandsReachWhoeverPublishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		data := service.Data{Dir: t.TempDir()}
+		if err := data.Create(e.definition, []byte(`{"schema":"tallystream.roster/1","election":"test-2026","keys":[]}`)); err != nil {
+			t.Fatal(err)
+		}
+		stop := copyOf(t, b, store, data.Dir, "first")
+		time.Sleep(5 * time.Second)
+		closed := 0
+		open := func(context.Context, service.Options, *service.Opened, prometheus.Registerer, *slog.Logger) (publish.Register, func() error, error) {
+			return store.process(nil), func() error { closed++; return nil }, nil
+		}
+		log := slog.New(slog.DiscardHandler)
+		pause := publish.PauseCommand{}
+		pause.Data, pause.Reason, pause.Text, pause.Wait = data.Dir, "court-order", "A court ordered it.", time.Minute
+		if err := pause.Run(t.Context(), log, open); err != nil {
+			t.Fatal(err)
+		}
+		if mark := markOf(t, store); !strings.Contains(mark, "/pause/v1\n") {
+			t.Errorf("the command ended, and the mark says\n%s", mark)
+		}
+		resume := publish.ResumeCommand{}
+		resume.Data, resume.Reason, resume.Text, resume.Wait = data.Dir, "court-order", "It was lifted.", time.Minute
+		if err := resume.Run(t.Context(), log, open); err != nil {
+			t.Fatal(err)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		// Nobody publishes any more: the command says so, and the request stays.
+		pause.Wait = 5 * time.Second
+		if err := pause.Run(t.Context(), log, open); err == nil || !strings.Contains(err.Error(), "nobody has published it yet") {
+			t.Errorf("%v", err)
+		}
+		if closed != 3 {
+			t.Errorf("the register was closed %d times of 3", closed)
+		}
+		checkChain(t, store, e)
+	})
+}

@@ -19,7 +19,7 @@ var Objectives = []Objective{
 	{"ingest-availability", "999 of 1,000 well-formed submissions get an answer that is no server error.", []string{"IngestFails", "StreamRefuses", "ReleasePointerFails"}},
 	{"receipt-latency", "99 of 100 receipts come within a second.", []string{"ReceiptsSlow"}},
 	{"counting-lag", "A submission is in the ledger 30 seconds after its receipt.", []string{"CountingLags", "CountingRestarts"}},
-	{"snapshot-freshness", "The newest snapshot is never older than two minutes.", []string{"SnapshotOld", "PublisherStopped", "BucketRefuses"}},
+	{"snapshot-freshness", "The newest snapshot is never older than two minutes.", []string{"SnapshotOld", "PublisherStopped", "PublicationPaused", "BucketRefuses"}},
 	{"exactness", "The ledger's tallies and the publisher's own count never differ.", []string{"DoubleEntryBroken", "ForeignBytes"}},
 	{"delivery-latency", "99 of 100 deltas reach viewers within half a second of their tick.", []string{"DeliverySlow", "BusLost", "BusPeersLost", "ViewersRefused"}},
 	{"page-availability", "999 of 1,000 requests for pages get an answer that is no server error.", nil},

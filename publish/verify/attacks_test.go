@@ -266,6 +266,18 @@ var attacks = []attack{
 		f.leaves = slices.Insert(f.leaves, at, f.statement(1, leaf.RevokeKey, leaf.RosterKey, keyOf("official.oak")))
 		f.relog()
 	}},
+	{name: "a number that moves in a pause", by: verify.CheckPause, says: "counts while publication is paused", do: func(f *forger) {
+		f.leaves = slices.Insert(f.leaves, f.submission("oak.1", 40), f.pause(false, origin))
+		f.relog()
+	}},
+	{name: "a pause that nobody of ours signed", by: verify.CheckPause, says: "is not signed by a key", do: func(f *forger) {
+		f.leaves = append(f.leaves, f.pause(false, "intruder"))
+		f.relog()
+	}},
+	{name: "the end of a pause that there was not", by: verify.CheckPause, says: "states what is so already", do: func(f *forger) {
+		f.leaves = append(f.leaves, f.pause(true, origin))
+		f.relog()
+	}},
 	{name: "a key revoked without the root keys", by: verify.CheckAuthority, says: "too few root keys", do: func(f *forger) {
 		f.root()
 		s := leaf.NewStatement(leaf.KindKey, origin, 1)
@@ -319,6 +331,16 @@ func (f *forger) sign(unit schemas.UnitID, revision int, c *schemas.Correction, 
 	f.resubmit(f.submission(unit, schemas.Revision(revision)),
 		envelope(f.n.election, unit, revision, numbers(f.n.election, u, revision/2), c, by...))
 	f.relog()
+}
+
+// pause is the leaf of a pause, or of its end.
+func (f *forger) pause(resumed bool, by string) []byte {
+	l := &leaf.Pause{Resumed: resumed, Origin: origin, Time: "2000-01-01T00:00:00.000Z", Reason: "court-order", Text: "A court ordered it."}
+	var err error
+	if l.Note, err = schemas.AppendNote(nil, l.AppendText(nil), signerOf(by)); err != nil {
+		f.t.Fatal(err)
+	}
+	return f.encode(l)
 }
 
 // root gives the election a root key from the first leaf on.

@@ -67,12 +67,15 @@ func (v *verification) take(ctx context.Context, index int64, x *reading) error 
 	var err error
 	switch l := x.leaf.(type) {
 	case *leaf.Submission, *leaf.Hold:
+		v.moves(index)
 		v.reauthorize(x, l)
 		v.tally.take(index, x)
 	case *leaf.Snapshot:
 		err = v.snapshot(ctx, index, l)
 	case *leaf.Statement:
 		err = v.empower(ctx, index, l)
+	case *leaf.Pause:
+		v.rest(index, l)
 	case *leaf.Definition:
 		if index != 0 {
 			v.report.find(CheckAuthority, fmt.Sprintf("leaf %d", index), "%v", authority.ErrGenesis)

@@ -21,6 +21,7 @@ const (
 	CheckLeaf       Check = "leaf"       // a leaf says what its format allows
 	CheckSignature  Check = "signature"  // who signed a submission, and in which role
 	CheckDecision   Check = "decision"   // what counts, by the rules
+	CheckPause      Check = "pause"      // no number moves while publication rests
 	CheckChain      Check = "chain"      // the snapshots, one after the other
 	CheckManifest   Check = "manifest"   // what a snapshot names
 	CheckDocument   Check = "document"   // lines of totals

@@ -32,6 +32,7 @@ type State struct {
 
 	Units               []unitState
 	Sizes               []uint64
+	Paused              bool // a pause stands in the log
 	Counted, Superseded uint64
 	Held                map[schemas.HoldCode]uint64
 }
@@ -47,7 +48,7 @@ type (
 func (v *verification) state() *State {
 	st := &State{
 		Origin: v.report.Origin, Key: v.key, Definition: v.election.Hash, Frontier: v.frontier, Powered: v.powered, Notes: v.notes,
-		Compared: v.compared, Named: v.named, Units: v.tally.units, Sizes: v.tally.sizes,
+		Paused: v.paused, Compared: v.compared, Named: v.named, Units: v.tally.units, Sizes: v.tally.sizes,
 		Counted: v.report.Counted, Superseded: v.report.Superseded, Held: v.report.Held,
 	}
 	if v.last != nil {
@@ -76,6 +77,7 @@ func (v *verification) restore(ctx context.Context, st *State) error {
 		}
 	}
 	v.frontier = frontier{st.Frontier.Size, append(st.Frontier.Roots[:0:0], st.Frontier.Roots...)}
+	v.paused = st.Paused
 	v.notes, v.compared = append(st.Notes[:0:0], st.Notes...), st.Compared
 	maps.Copy(v.named, st.Named)
 	v.last = &schemas.Snapshot{Time: string(st.Last)}

@@ -119,6 +119,7 @@ type verification struct {
 	roster     []byte
 	ring       atomic.Pointer[schemas.Keyring] // in force for the next leaf
 
+	paused   bool // a pause stands in the log
 	frontier frontier
 	tally    *tally
 	plan     *plan
