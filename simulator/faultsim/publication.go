@@ -35,30 +35,35 @@ type publication struct {
 // from. Others may have read the ledgers in another order.
 type logbook struct {
 	partitions []schemas.Partition
-	cuts       map[uint64]uint64 // how many entries each version shows that it has sent deltas of
-	others     uint64            // leaves in the log that are no entries, when it took its epoch
+	again      []schemas.Partition // the newest reading from the beginning, which a fault may have cut off
+	cuts       map[uint64]uint64   // how many entries each version shows that it has sent deltas of
+	others     uint64              // leaves in the log that are no entries, when it took its epoch
 }
 
 // follow returns who notes a reading that begins behind those entries. A
 // sequencer reads for its books on from where they stand, or at first from the
 // beginning. It also reads single partitions again for the log's tiles, which
-// its books know already.
+// its books know already, and which may look like its first reading where
+// there is but one.
 func (b *logbook) follow(after []uint64) func(schemas.Entry) {
-	sizes, zero := make([]uint64, len(after)), true
-	for _, p := range b.partitions {
-		sizes[p]++
+	if !slices.ContainsFunc(after, func(n uint64) bool { return n > 0 }) {
+		b.again = nil
 	}
-	for _, n := range after {
-		zero = zero && n == 0
+	begins := func(list []schemas.Partition) bool {
+		sizes := make([]uint64, len(after))
+		for _, p := range list {
+			sizes[p]++
+		}
+		return slices.Equal(sizes, after)
 	}
-	var again []schemas.Partition
+	onward, again := begins(b.partitions), begins(b.again)
 	return func(x schemas.Entry) {
-		switch {
-		case slices.Equal(sizes, after):
+		if onward {
 			b.partitions = append(b.partitions, x.Partition)
-		case zero:
-			if again = append(again, x.Partition); len(again) > len(b.partitions) {
-				b.partitions = slices.Clone(again)
+		}
+		if again {
+			if b.again = append(b.again, x.Partition); len(b.again) > len(b.partitions) {
+				b.partitions = slices.Clone(b.again)
 			}
 		}
 	}
