@@ -10,6 +10,7 @@ import { Plan, Sheets } from "./documents.js";
 import { openElection } from "./election.js";
 import { decodeLeaf } from "./leaf.js";
 import { openCheckpoint, openKey, parseNote, parseSnapshot } from "./note.js";
+import { refuseMove, takePause } from "./pauses.js";
 import { evaluate } from "./policy.js";
 import { readLeaf } from "./reading.js";
 import { Report } from "./report.js";
@@ -254,11 +255,16 @@ async function take(v, index, x, bundle) {
     case "submission":
     case "hold":
     case "release":
+      refuseMove(v, index);
       // The reader ran ahead, and may have known an older roster.
       v.tally.take(index, bundle.ringNumber === v.ringNumber ? x : await readLeaf(v.election, v.ring, bytes()));
       break;
     case "snapshot":
       await takeSnapshot(v, index, await decodeLeaf(bytes()));
+      break;
+    case "pause":
+    case "resume":
+      await takePause(v, index, await decodeLeaf(bytes()));
       break;
     case "definition":
       if (index !== 0) v.find("authority", `leaf ${index}`, "the definition is the first leaf and no other");
