@@ -64,10 +64,10 @@ func (v *verification) take(ctx context.Context, index int64, x *reading) error 
 		v.report.find(CheckLeaf, fmt.Sprintf("leaf %d", index), "%v", x.err)
 		return errStopped // nobody knows what it changes
 	}
+	v.moves(index, x.leaf)
 	var err error
 	switch l := x.leaf.(type) {
 	case *leaf.Submission, *leaf.Hold:
-		v.moves(index)
 		v.reauthorize(x, l)
 		v.tally.take(index, x)
 	case *leaf.Snapshot:
