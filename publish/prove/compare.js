@@ -32,7 +32,9 @@ async function manifestOf(v, s) {
     return null;
   }
   try {
-    return parseManifest(bytes);
+    const entries = parseManifest(bytes);
+    v.tally.telling = entries.some((entry) => entry.name === "corrections.ndjson");
+    return entries;
   } catch (err) {
     v.find("manifest", key, err.message);
     return null;
@@ -61,7 +63,6 @@ export async function compareFilesDue(v, s) {
 export async function compareSnapshot(v, s) {
   const entries = await manifestOf(v, s);
   if (!entries) return;
-  v.sheets.movements = entries.some((entry) => entry.name === "corrections.ndjson");
   v.sheets.refresh();
   const files = new Map();
   const documents = [];

@@ -68,7 +68,7 @@ export class Sheets {
     if (changed.length === 0) return;
     for (const c of changed) {
       const county = e.counties[c];
-      this.lines[c] = county.layout.sections.map((s, i) => line(e, s, county.id, s.units, this.movements ? tally.fallen[c][i] : 0, tally.rows[c].subarray(s.offset, s.offset + s.size)));
+      this.lines[c] = county.layout.sections.map((s, i) => line(e, s, county.id, s.units, tally.telling ? tally.fallen[c][i] : 0, tally.rows[c].subarray(s.offset, s.offset + s.size)));
       tally.dirty[c] = false;
     }
     const stale = new Set(changed);
@@ -105,7 +105,7 @@ export class Sheets {
         cells ??= new Float64Array(section.size);
         if (!wanted(c)) continue;
         units += section.units;
-        corrections += this.movements ? this.tally.fallen[county][i] : 0;
+        corrections += this.tally.telling ? this.tally.fallen[county][i] : 0;
         for (let n = 0; n < section.size; n++) cells[n] += this.tally.rows[county][section.offset + n];
       }
       return { contest: k.id, place: name, text: line(e, section, name, units, corrections, cells) };
@@ -151,17 +151,19 @@ export function* table(tally, counties) {
   }
 }
 
-// unitLines is a county's file of lines by unit.
+// unitLines is a county's file of lines by unit: of each contest that it states, or
+// stated and does not any more.
 export function unitLines(tally, c) {
   const e = tally.election;
   const lines = [];
   for (const u of e.counties[c].units) {
-    const { cells } = tally.units[u];
+    const { cells, fallen } = tally.units[u];
     if (!cells) continue;
-    for (const s of e.units[u].style.sections) {
-      if (cells[s.offset] === 0) continue;
-      lines.push({ contest: s.id, place: e.units[u].id, text: line(e, s, e.units[u].id, 1, 0, cells.subarray(s.offset, s.offset + s.size)) });
-    }
+    e.units[u].style.sections.forEach((s, i) => {
+      const corrections = tally.telling ? (fallen?.[i] ?? 0) : 0;
+      if (cells[s.offset] === 0 && corrections === 0) return;
+      lines.push({ contest: s.id, place: e.units[u].id, text: line(e, s, e.units[u].id, 1, corrections, cells.subarray(s.offset, s.offset + s.size)) });
+    });
   }
   return joined(lines);
 }

@@ -3,9 +3,13 @@
 
 const bySeq = (a, b) => a.partition - b.partition || a.seq - b.seq;
 
+// lineOf spells a line: JSON without white space, but for two line separators
+// as it is.
+const lineOf = (v) => `${JSON.stringify(v).replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029")}\n`;
+
 // corrections lists the movements.
 export function corrections(tally) {
-  return [...tally.movements].sort(bySeq).map((m) => `${JSON.stringify(m)}\n`).join("");
+  return [...tally.movements].sort(bySeq).map(lineOf).join("");
 }
 
 const explanations = {
@@ -29,7 +33,7 @@ export function holds(tally) {
     .map((h) => {
       const unit = h.unit < 0 ? {} : { unit: e.units[h.unit].id, county: e.counties[e.units[h.unit].county].id, revision: h.revision };
       const more = { ...(h.finding && { finding: h.finding }), ...(h.twin && { twin: h.twin }) };
-      return `${JSON.stringify({ ...unit, code: h.code, why: explanations[h.code] ?? h.code, sha256: h.digest, partition: h.partition, seq: h.seq, state: h.state, ...more })}\n`;
+      return lineOf({ ...unit, code: h.code, why: explanations[h.code] ?? h.code, sha256: h.digest, partition: h.partition, seq: h.seq, state: h.state, ...more });
     })
     .join("");
 }

@@ -5,7 +5,7 @@ import { hex } from "./bytes.js";
 import { readBody, resolve } from "./body.js";
 import { decodeLeaf } from "./leaf.js";
 import { claimsRelease, parseRelease } from "./envelope.js";
-import { seatsOf, signersOf, unauthorized } from "./roster.js";
+import { seatsOf, unauthorized } from "./roster.js";
 import { implausible } from "./rules.js";
 import { leafHash } from "./tlog.js";
 
@@ -49,13 +49,14 @@ async function addressed(e, x, leaf) {
     return null;
   }
   const unit = e.unitIndex.get(note.unit);
+  x.isRelease = note.body === undefined;
   if (note.origin !== e.definition.origin) x.poison = `it is for ${JSON.stringify(note.origin)}`;
   else if (unit === undefined) x.poison = `${JSON.stringify(note.unit)} is no unit of this election`;
   else if (e.counties[e.units[unit].county].partition !== x.partition) x.poison = "its unit belongs to another partition";
+  else if (x.isRelease && note.signatures.length < 2) x.poison = "it has fewer signatures than it needs";
   if (x.poison !== "") return null;
   x.addressed = true;
   x.unit = unit;
-  x.isRelease = note.body === undefined;
   return note;
 }
 
@@ -64,14 +65,13 @@ async function judgeAlone(e, ring, x, note) {
   if (x.isRelease) {
     x.reason = note.reason;
     x.text = note.text;
-    if (note.signatures.length < 2) x.poison = "it has fewer signatures than it needs";
   } else {
     count(e, x, note);
   }
   const seats = seatsOf(e, x.isRelease || x.correction !== null);
   const { county } = e.units[x.unit];
   x.unsigned = await unauthorized(ring, seats, county, note.signed, note.signatures);
-  x.signers = signersOf(ring, seats, county, note.signatures);
+  x.signers = [...new Set(note.signatures.map((s) => s.name))];
 }
 
 // count reads the body into a row of cells, or says in x.poison why it cannot be

@@ -49,13 +49,3 @@ export async function unauthorized(ring, seats, county, signed, signatures) {
   for (const [i, key] of filled.entries()) if (!(await key.verify(signed, lines[i].bytes))) return `the signature by ${key.name} does not verify`;
   return "";
 }
-
-// signersOf names the keys whose lines would fill the seats.
-export function signersOf(ring, seats, county, signatures) {
-  const out = [];
-  for (const line of signatures) {
-    const key = ring.get(line.name);
-    if (key && key.hash === line.hash && seats.includes(key.role) && (key.county === undefined || key.county === county) && out.length < seats.length) out.push(key.name);
-  }
-  return out;
-}

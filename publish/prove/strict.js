@@ -119,7 +119,7 @@ class Reader {
     const from = this.at++;
     while (this.at < this.b.length && this.b[this.at] !== quote) this.at += this.b[this.at] === backslash ? 2 : 1;
     if (this.at >= this.b.length) this.fail("the string's end");
-    return JSON.parse(text(this.b.subarray(from, ++this.at)));
+    return JSON.parse(text(this.b.subarray(from, ++this.at))).toWellFormed(); // half a pair has no UTF-8
   }
 }
 

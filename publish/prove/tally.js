@@ -9,7 +9,7 @@ export class Tally {
   constructor(election, find) {
     this.election = election;
     this.find = find;
-    this.units = election.units.map(() => ({ revision: 0, cells: null, seen: [], holds: [] }));
+    this.units = election.units.map(() => ({ revision: 0, cells: null, seen: [], holds: [], fallen: null }));
     this.rows = election.counties.map((c) => new Float64Array(c.layout.cells));
     this.fallen = election.counties.map((c) => new Float64Array(c.layout.sections.length)); // movements, by section
     this.dirty = election.counties.map(() => true);
@@ -72,10 +72,12 @@ export class Tally {
   // judgeRelease looks for the hold that a release names. It counts unless a later
   // revision counts already.
   judgeRelease(where, x) {
-    if (x.poison !== "") return held("poison");
     const u = this.units[x.unit];
     const hold = u.holds.find((h) => h.revision === x.noted.revision && h.digest === x.noted.digest && releasable(h.code));
-    if (hold?.settled) this.find("decision", where, `unit ${x.unitID} revision ${x.revision} was released before: a release must stand in the log once`);
+    if (hold?.settled) {
+      this.find("decision", where, `unit ${x.unitID} revision ${x.revision} was released before: a release must stand in the log once`);
+      return { outcome: x.outcome, code: x.code };
+    }
     if (!hold) return held("release-of-nothing");
     if (hold.revision < u.revision) return { outcome: "lapsed", code: "", hold };
     return hold.cells ? { outcome: "released", code: "", hold } : held("release-of-nothing");
@@ -146,7 +148,10 @@ export class Tally {
         fell = true;
         changes.push(this.change(s, k - s.offset, was, cells[k]));
       }
-      if (fell) this.fallen[county][at[i]]++;
+      if (!fell) return;
+      this.fallen[county][at[i]]++;
+      u.fallen ??= new Float64Array(style.sections.length);
+      u.fallen[i]++;
     });
     if (changes.length > 0) this.movements.push(this.movement(x, u.revision, revision, kind, why, changes));
     this.retwin(x.unit, u.cells, cells);
@@ -156,17 +161,19 @@ export class Tally {
     this.dirty[county] = true;
   }
 
+  // change is a cell that fell; the report cell, where a contest is not stated any
+  // more, has no count type.
   change(s, k, before, after) {
-    const selection = k === 0 ? "" : selectionID(this.election, s, Math.floor((k - 1) / this.election.types));
-    const countType = k === 0 ? "" : this.election.definition.countTypes[(k - 1) % this.election.types];
-    return { contest: s.id, selection, countType, before, after };
+    if (k === 0) return { contest: s.id, selection: "reporting", before, after };
+    const { types, definition } = this.election;
+    return { contest: s.id, selection: selectionID(this.election, s, Math.floor((k - 1) / types)), countType: definition.countTypes[(k - 1) % types], before, after };
   }
 
   movement(x, replaces, revision, kind, why, changes) {
     const unit = this.election.units[x.unit];
+    const said = why ? { reason: why.reason, text: why.text } : {};
     return {
-      unit: unit.id, county: this.election.counties[unit.county].id, revision, replaces, kind, reason: why?.reason ?? "", text: why?.text ?? "",
-      signers: x.signers, partition: x.partition, seq: x.seq, changes,
+      unit: unit.id, county: this.election.counties[unit.county].id, revision, replaces, kind, ...said, signers: x.signers, partition: x.partition, seq: x.seq, changes,
     };
   }
 
