@@ -8,7 +8,7 @@ export class Report {
   constructor() {
     Object.assign(this, {
       verdict: "", election: "", origin: "", key: "", firstUse: false, witnesses: [], leaves: 0, root: "", counted: 0, superseded: 0, released: 0, lapsed: 0,
-      held: {}, snapshots: 0, snapshot: 0, documents: 0, lines: 0, files: 0, bytes: 0, findings: [], found: 0, unchecked: [], remarks: [], seconds: 0,
+      held: {}, open: 0, movements: 0, snapshots: 0, snapshot: 0, documents: 0, lines: 0, files: 0, bytes: 0, findings: [], found: 0, unchecked: [], remarks: [], seconds: 0,
     });
   }
 
@@ -33,11 +33,11 @@ export class Report {
   // text is the report for people.
   text() {
     const held = Object.values(this.held).reduce((a, b) => a + b, 0);
-    const releases = this.released + this.lapsed > 0 ? `, released ${this.released}, lapsed ${this.lapsed}` : "";
     const lines = [
       this.origin,
       `  log        ${this.leaves} leaves, root ${this.root}`,
-      `  counted    ${this.counted}, superseded ${this.superseded}, held ${held}${releases}`,
+      `  counted    ${this.counted}, superseded ${this.superseded}, held ${held}, released ${this.released}, lapsed ${this.lapsed}`,
+      `  corrected  numbers were lowered by ${this.movements} entries; ${this.open} holds are open`,
       `  snapshots  ${this.snapshots} in the log, the newest published is ${this.snapshot}`,
       `  compared   ${this.documents} documents of ${this.lines} lines, ${this.files} files; ${this.bytes} bytes in all`,
       `  key        ${this.key}`,

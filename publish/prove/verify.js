@@ -55,7 +55,7 @@ export async function verify(options) {
   } finally {
     await v.reader.close();
   }
-  if (v.tally) Object.assign(report, v.tally.counts, { held: v.tally.held });
+  if (v.tally) Object.assign(report, v.tally.counts, { held: v.tally.held, movements: v.tally.movements.length, open: v.tally.holds.filter((h) => h.state === "open").length });
   report.finish((performance.now() - begun) / 1000);
   return report;
 }

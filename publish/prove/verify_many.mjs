@@ -12,7 +12,7 @@ import { verify } from "./verify.js";
 
 if (process.env.WEBCRYPTO) useWebCrypto();
 
-const opened = (objects) => Object.entries(objects).map(([key, b]) => [key, new Uint8Array(Buffer.from(b, "base64"))]);
+const opened = (objects) => Object.entries(objects).map(([key, b]) => [key, new Uint8Array(Buffer.from(b ?? "", "base64"))]);
 
 // Remembering is a reader that reads a leaf once for all variants which have it,
 // as long as the roster is the same. What it reads is never changed.
