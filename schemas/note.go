@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -107,14 +109,17 @@ func (t *signedText) Verify(i int, k *Key) bool {
 	return k.Hash == s.Hash && k.Name == string(s.Name) && ed25519.Verify(k.Public, t.Text, s.Sig[:])
 }
 
-// isKeyName reports whether b can name a key: no '+', no control characters.
+// isKeyName reports whether b can name a key: UTF-8 without spaces of any kind
+// and without '+', as signed-note has it, and without control characters.
 func isKeyName(b []byte) bool {
+	ascii := true
 	for _, c := range b {
 		if c <= ' ' || c == '+' || c == 0x7f {
 			return false
 		}
+		ascii = ascii && c < utf8.RuneSelf
 	}
-	return len(b) > 0
+	return len(b) > 0 && (ascii || utf8.Valid(b) && !bytes.ContainsFunc(b, unicode.IsSpace))
 }
 
 // parseSignatures reads signature lines into out and returns how many.

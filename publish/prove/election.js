@@ -19,8 +19,15 @@ const isCountType = (v) =>
   ["absentee", "absentee-fwab", "absentee-in-person", "absentee-mail", "early", "election-day", "provisional", "uocava", "write-in", "other"].includes(v) ||
   (isText(v) && v.startsWith("other-") && v.length > 6 && isIdentifier(v));
 
+
+function isDate(v) {
+  if (!isText(v) || !/^\d{4}-\d\d-\d\d$/.test(v)) return false;
+  const t = new Date(`${v}T00:00:00Z`);
+  return !Number.isNaN(t.getTime()) && t.toISOString().startsWith(v);
+}
+
 const definitionMembers = {
-  schema: oneOf("tallystream.definition/1"), election: isIdentifier, name: isText, date: (v) => isText(v) && /^\d{4}-\d\d-\d\d$/.test(v),
+  schema: oneOf("tallystream.definition/1"), election: isIdentifier, name: isText, date: isDate,
   origin: (v) => isText(v) && /^[!-*,-~]+$/.test(v),
   countTypes: listOf(isCountType, 1), partitions: between(1, 4096), signatures: between(1, 2),
   rules: object({

@@ -11,7 +11,8 @@ const maxSignatures = 4;
 export const maxRevision = 1_000_000;
 
 const emptyLine = Uint8Array.of(0x0a, 0x0a);
-const ascii = new TextDecoder("latin1");
+// A first line is only compared with others: it may hold anything.
+const loosely = new TextDecoder("utf-8", { ignoreBOM: true });
 
 // submissionSignatures reads one to four lines, each of 64 bytes.
 function submissionSignatures(lines) {
@@ -36,7 +37,7 @@ export async function parseEnvelope(bytes) {
   const body = bytes.subarray(second + 2);
   const signatures = submissionSignatures(bytes.subarray(first + 2, second + 1));
   const signed = bytes.subarray(0, first + 1);
-  const lines = ascii.decode(signed).split("\n");
+  const lines = loosely.decode(signed).split("\n");
   if (lines.length !== 6) throw new Error("envelope: want five lines: origin, unit, revision, length, SHA-256");
   if (!lines[0].endsWith("/submission/v1")) throw new Error("envelope: want a first line that ends in /submission/v1");
   const revision = whole(lines[2], 1, maxRevision);
@@ -52,7 +53,7 @@ const releaseReasons = ["checked", "registration-list", "equipment", "duplicate"
 // claimsRelease looks at the first line only.
 export function claimsRelease(bytes) {
   const end = bytes.indexOf(0x0a);
-  return end >= 0 && ascii.decode(bytes.subarray(Math.max(0, end - 11), end)) === "/release/v1";
+  return end >= 0 && loosely.decode(bytes.subarray(Math.max(0, end - 11), end)) === "/release/v1";
 }
 
 // parseRelease reads what two supervisors signed. It checks no signature.
@@ -62,7 +63,8 @@ export function parseRelease(bytes) {
   if (first < 0) throw new Error("release: no empty line after its text");
   const signatures = submissionSignatures(bytes.subarray(first + 2));
   const signed = bytes.subarray(0, first + 1);
-  const lines = text(signed).split("\n");
+  const end = signed.indexOf(0x0a);
+  const lines = [loosely.decode(signed.subarray(0, end)), ...text(signed.subarray(end + 1)).split("\n")];
   const fields = ["unit", "revision", "sha256", "reason", "text"];
   if (lines.length !== 7 || !lines[0].endsWith("/release/v1")) throw new Error("release: want six lines, the first ending in /release/v1");
   const value = {};

@@ -1,7 +1,7 @@
 // Policies (https://c2sp.org/tlog-policy): whose logs, and how many of which
 // witnesses must have seen a checkpoint.
 
-import { equal, text, whole } from "./bytes.js";
+import { equal, whole } from "./bytes.js";
 import { cosignedAt, openCheckpoint, openKey, signedBy, typeCosignature } from "./note.js";
 
 const maxPolicy = 128 << 10;
@@ -12,7 +12,7 @@ const maxLogs = 128;
 export async function parsePolicy(bytes) {
   if (bytes.length > maxPolicy) throw new Error(`policy: ${bytes.length} bytes, want at most ${maxPolicy}`);
   const policy = { logs: [], witnesses: [], names: new Map(), quorum: undefined };
-  const lines = text(bytes).split("\n");
+  const lines = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).split("\n");
   if (lines.pop() !== "") throw new Error("policy: want a newline at the end");
   for (const [i, line] of lines.entries()) {
     try {
