@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -31,14 +32,18 @@ const (
 	DefaultTimeout  = 15 * time.Second
 	// longestRetryAfter bounds what a server may ask for.
 	longestRetryAfter = 2 * time.Minute
-	// maxAnswer is above any receipt and any problem.
+	// maxAnswer is above any receipt and any problem, maxStates above what a
+	// unit's submissions come to.
 	maxAnswer = 64 << 10
+	maxStates = 4 << 20
 )
 
 const (
 	submissionsPath     = "/v1/submissions"
+	releasesPath        = "/v1/releases"
 	keyPath             = "/v1/key"
 	submissionMediaType = "application/vnd.tallystream.submission"
+	releaseMediaType    = "application/vnd.tallystream.release"
 )
 
 // Config says where to send and how patiently.
@@ -62,7 +67,7 @@ type Config struct {
 	Jitter func(time.Duration) time.Duration
 }
 
-// Client sends submissions. It is safe for concurrent use.
+// Client sends submissions and releases. It is safe for concurrent use.
 type Client struct{ cfg Config }
 
 // Receipt is a checked receipt.
@@ -108,7 +113,7 @@ func (e *GaveUpError) Unwrap() error { return e.Last }
 
 // ErrReceipt means that an answer looked like success but was no receipt for
 // what was sent. Nothing may be taken as promised.
-var ErrReceipt = errors.New("the answer is not a receipt for this submission")
+var ErrReceipt = errors.New("the answer is not a receipt for what was sent")
 
 // New checks cfg and returns a Client.
 func New(cfg Config) (*Client, error) {
@@ -141,8 +146,40 @@ func (c *Client) Send(ctx context.Context, envelope []byte) (*Receipt, error) {
 	if err := v.Parse(envelope); err != nil {
 		return nil, fmt.Errorf("sending submission: %w", err)
 	}
+	return c.send(ctx, &parcel{
+		what: "submission", path: submissionsPath, media: submissionMediaType, bytes: envelope,
+		want: schemas.Receipt{Origin: string(v.Origin), Unit: schemas.UnitID(v.Unit), Revision: v.Revision, Digest: v.Digest},
+		open: schemas.OpenReceipt,
+	})
+}
+
+// SendRelease sends a release, like Send. The receipt is of that kind.
+func (c *Client) SendRelease(ctx context.Context, release []byte) (*Receipt, error) {
+	var l schemas.Release
+	if err := l.Parse(release); err != nil {
+		return nil, fmt.Errorf("sending release: %w", err)
+	}
+	return c.send(ctx, &parcel{
+		what: "release", path: releasesPath, media: releaseMediaType, bytes: release,
+		want: schemas.Receipt{Origin: string(l.Origin), Unit: schemas.UnitID(l.Unit), Revision: l.Revision, Digest: l.Digest},
+		open: func(b []byte, v note.Verifier) (*schemas.Receipt, error) {
+			r, err := schemas.OpenReleaseReceipt(b, v)
+			return (*schemas.Receipt)(r), err
+		},
+	})
+}
+
+// parcel is what is sent, and what its receipt must say.
+type parcel struct {
+	what, path, media string
+	bytes             []byte
+	want              schemas.Receipt
+	open              func([]byte, note.Verifier) (*schemas.Receipt, error)
+}
+
+func (c *Client) send(ctx context.Context, p *parcel) (*Receipt, error) {
 	for attempt := 1; ; attempt++ {
-		receipt, after, err := c.try(ctx, envelope, &v)
+		receipt, after, err := c.try(ctx, p)
 		if err == nil {
 			receipt.Attempts = attempt
 			return receipt, nil
@@ -191,39 +228,68 @@ const final = time.Duration(-1)
 
 // try sends once. After an error it returns how long the server wants us to
 // wait at least, or final.
-func (c *Client) try(ctx context.Context, envelope []byte, v *schemas.Envelope) (*Receipt, time.Duration, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL+submissionsPath, bytes.NewReader(envelope))
+func (c *Client) try(ctx context.Context, p *parcel) (*Receipt, time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL+p.path, bytes.NewReader(p.bytes))
 	if err != nil {
-		return nil, final, fmt.Errorf("sending submission: %w", err)
+		return nil, final, fmt.Errorf("sending %s: %w", p.what, err)
 	}
-	req.Header.Set("Content-Type", submissionMediaType)
-	res, err := c.cfg.HTTP.Do(req)
+	req.Header.Set("Content-Type", p.media)
+	res, body, err := c.do(req, maxAnswer)
 	if err != nil {
-		return nil, 0, fmt.Errorf("sending submission: %w", err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the answer: %w", err)
+		return nil, 0, fmt.Errorf("sending %s: %w", p.what, err)
 	}
 	if res.StatusCode == http.StatusOK {
-		receipt, err := c.open(body, v)
+		receipt, err := c.open(body, p)
 		return receipt, 0, err
 	}
 	return nil, retryAfter(res), &RefusedError{Problem: problemOf(res, body)}
 }
 
-// open checks that body is the receipt for v. A captive portal answers 200 too:
+// do sends a request and reads the answer.
+func (c *Client) do(req *http.Request, most int64) (*http.Response, []byte, error) {
+	res, err := c.cfg.HTTP.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, most))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return res, body, nil
+}
+
+// open checks that body is the receipt for p. A captive portal answers 200 too:
 // that is no reason to believe it, nor to give up.
-func (c *Client) open(body []byte, v *schemas.Envelope) (*Receipt, error) {
-	r, err := schemas.OpenReceipt(body, c.cfg.Verifier)
+func (c *Client) open(body []byte, p *parcel) (*Receipt, error) {
+	r, err := p.open(body, c.cfg.Verifier)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
-	if r.Origin != string(v.Origin) || string(r.Unit) != string(v.Unit) || r.Revision != v.Revision || r.Digest != v.Digest {
+	if *r != p.want {
 		return nil, fmt.Errorf("%w: it is for %s revision %s", ErrReceipt, r.Unit, r.Revision)
 	}
 	return &Receipt{Receipt: *r, Note: body}, nil
+}
+
+// States asks once what became of a unit's submissions.
+func (c *Client) States(ctx context.Context, unit schemas.UnitID) ([]schemas.SubmissionState, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.cfg.URL+submissionsPath+"/"+url.PathEscape(string(unit)), nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking for states: %w", err)
+	}
+	res, body, err := c.do(req, maxStates)
+	if err != nil {
+		return nil, fmt.Errorf("asking for states: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, &RefusedError{Problem: problemOf(res, body)}
+	}
+	var states []schemas.SubmissionState
+	if err := json.Unmarshal(body, &states); err != nil {
+		return nil, fmt.Errorf("reading states: %w", err)
+	}
+	return states, nil
 }
 
 // retryAfter is the wait that a refusal asks for, or final.
