@@ -198,15 +198,29 @@ func (p *partition) seen(ctx context.Context, unit schemas.UnitIndex, state *uni
 	if found == seenSame {
 		return seenSame, nil
 	}
-	p.shared.metrics.lookups.Inc()
-	entries, err := p.shared.history.EntriesOf(ctx, id)
+	entries, err := p.ledgerEntries(ctx, id)
 	if err != nil {
-		return 0, fmt.Errorf("looking up entries of unit %s: %w", id, err)
+		return 0, err
 	}
 	if s := sightOf(entries, id, v); s != unseen {
 		found = s
 	}
 	return found, nil
+}
+
+// ledgerEntries looks a unit's entries up, as far as this partition's head: a
+// rival may have written more of them meanwhile, and what follows from those
+// follows from no prefix of the stream that ends here.
+func (p *partition) ledgerEntries(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error) {
+	p.shared.metrics.lookups.Inc()
+	entries, err := p.shared.history.EntriesOf(ctx, unit)
+	if err != nil {
+		return nil, fmt.Errorf("looking up entries of unit %s: %w", unit, err)
+	}
+	for len(entries) > 0 && entries[len(entries)-1].Seq > p.head.Size {
+		entries = entries[:len(entries)-1]
+	}
+	return entries, nil
 }
 
 func sightOf(entries []schemas.Entry, unit schemas.UnitID, v *schemas.Envelope) sight {

@@ -56,10 +56,9 @@ type foundHold struct {
 // and those of this micro-batch.
 func (p *partition) findHold(ctx context.Context, unit schemas.UnitIndex, l *schemas.Release) (h foundHold, err error) {
 	id := p.shared.election.Units[unit].ID
-	p.shared.metrics.lookups.Inc()
-	entries, err := p.shared.history.EntriesOf(ctx, id)
+	entries, err := p.ledgerEntries(ctx, id)
 	if err != nil {
-		return h, fmt.Errorf("looking up entries of unit %s: %w", id, err)
+		return h, err
 	}
 	for i := range entries {
 		h.look(&entries[i], id, l, nil)

@@ -34,6 +34,7 @@ var bugs = []struct {
 	{"the register does not compare the mark: a stale sequencer may decide", plant{night: func(n *night) {
 		n.register.unfenced = func(name string) bool { return name == publicationMark }
 	}}, []string{"epoch", "snapshot"}},
+	{"a release is applied though a later revision counts", plant{ledger: appliesLate}, []string{"partition", "row goes back"}},
 	{"conflation drops a line", plant{frame: dropsALine}, []string{"leads to other bytes"}},
 	{"conflation keeps the older of two lines", plant{frame: keepsOlder}, []string{"leads to other bytes"}},
 }
@@ -188,6 +189,43 @@ func rowsApart(n *night, p *process) aggregate.Ledger {
 		return n.ledger.Commit(ctx, without(batches))
 	}
 	return l
+}
+
+// appliesLate lets a hold count, whatever counts by then.
+func appliesLate(n *night, p *process) aggregate.Ledger {
+	l := &ledgerWithRows{simLedger: n.ledger}
+	l.write = func(ctx context.Context, batches []ledger.Batch) error {
+		batches = slices.Clone(batches)
+		for i := range batches {
+			applyLapsed(n, &batches[i])
+		}
+		return n.ledger.Commit(ctx, batches)
+	}
+	return l
+}
+
+// applyLapsed makes released of each lapsed entry, and its row the unit's.
+func applyLapsed(n *night, b *ledger.Batch) {
+	b.Entries = slices.Clone(b.Entries)
+	for i := range b.Entries {
+		x := &b.Entries[i]
+		if x.Kind != schemas.EntryLapsed {
+			continue
+		}
+		x.Kind = schemas.EntryReleased
+		e := n.town.election
+		u, _ := e.Unit(x.Unit)
+		county := e.Units[u].County
+		at := slices.IndexFunc(b.Tallies, func(t ledger.CountyTally) bool { return t.County == county })
+		if at < 0 {
+			at = len(b.Tallies)
+			b.Tallies = append(slices.Clone(b.Tallies), ledger.CountyTally{County: county, Row: n.ledger.rows[county].Row})
+		}
+		row := slices.Clone(b.Tallies[at].Row)
+		held := n.town.known[string(b.Records[i])].releases
+		e.Fold(row, u, n.town.cells(u, n.oracle.books[b.Before.Partition].latest[x.Unit].counts), n.town.cells(u, held.counts))
+		b.Tallies[at].Row = row
+	}
 }
 
 // hastySource takes a merged shard for readable when its first parent is read,

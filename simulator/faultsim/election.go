@@ -1,8 +1,11 @@
 package faultsim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/mod/sumdb/note"
@@ -36,6 +39,9 @@ type meaning struct {
 	envelope   []byte
 	partition  schemas.Partition // of its unit
 	name       string
+	// releases is what two supervisors let count: then this is a release, and
+	// says the same of unit, revision and digest.
+	releases *meaning
 }
 
 // town is the election of all nights, and everything that is sent in any of
@@ -57,12 +63,23 @@ type town struct {
 type unitStory struct {
 	ordinary []*meaning // by revision, from 1
 	odd      []*meaning // of any revision: conflicts, slips, corrections
+	releases map[*meaning]*meaning
 }
 
 // revisions that a unit sends in order.
 const revisions = 3
 
 const seedOfKeys = 7
+
+// What the definition's rules say of the unlikely. Ballots of ordinary
+// statements are 100 to 312.
+const (
+	history          = 200 // ballots of every unit, last time
+	outlierPercent   = 300
+	neighbourPercent = 400
+	outlierLeast     = 100
+	twinLeast        = 10
+)
 
 var kinds = []schemas.CountType{schemas.Early, schemas.ElectionDay}
 
@@ -104,7 +121,11 @@ func definition() *schemas.Definition {
 	d := &schemas.Definition{
 		Schema: schemas.DefinitionSchema, Election: "faults-2026", Name: "A night of faults", Date: "2026-11-03",
 		Origin: "results.example/faults-2026", CountTypes: kinds, Partitions: 4, Signatures: 1,
-		Rules:  schemas.Rules{Ballots: true, Registered: true},
+		Rules: schemas.Rules{Ballots: true, Registered: true, Outliers: &schemas.OutlierRules{
+			History:    &schemas.HistoryRule{Percent: outlierPercent, Least: outlierLeast},
+			Neighbours: &schemas.NeighbourRule{Percent: neighbourPercent, Least: outlierLeast, Units: 1},
+			Twins:      &schemas.TwinRule{Least: twinLeast},
+		}},
 		States: []schemas.State{{ID: "north", Name: "North"}},
 		Contests: []schemas.Contest{
 			{ID: "bond", Name: "School bond", Kind: schemas.BallotMeasureContest, VotesAllowed: 1, Residuals: schemas.ResidualsNone,
@@ -123,7 +144,7 @@ func definition() *schemas.Definition {
 		for u := range 1 + i%2 {
 			d.Units = append(d.Units, schemas.Unit{
 				ID: schemas.UnitID(fmt.Sprintf("%s.%d", county, u+1)), Name: fmt.Sprint(u + 1), County: county,
-				Kind: schemas.PrecinctUnit, Style: style, Registered: 1000,
+				Kind: schemas.PrecinctUnit, Style: style, Registered: 1000, History: history,
 			})
 		}
 	}
@@ -191,7 +212,7 @@ func (t *town) places(s *schemas.Section) []place {
 
 // tell makes all that a unit may send.
 func (t *town) tell(u schemas.UnitIndex, keys *elections.Keys) error {
-	var story unitStory
+	story := unitStory{releases: map[*meaning]*meaning{}}
 	sealed := func(name string, revision schemas.Revision, size int64, change func(map[place]int64, *meaning)) (*meaning, error) {
 		m := &meaning{unit: t.election.Units[u].ID, revision: revision, counts: t.statement(u, size), name: fmt.Sprintf("%s#%d %s", t.election.Units[u].ID, revision, name)}
 		if change != nil {
@@ -219,6 +240,13 @@ func (t *town) tell(u schemas.UnitIndex, keys *elections.Keys) error {
 		{"correction", 4, 35, func(_ map[place]int64, m *meaning) { m.correction = true }},
 		{"correction", 2, 15, func(_ map[place]int64, m *meaning) { m.correction = true }},
 		{"overfull", 3, 400, func(_ map[place]int64, m *meaning) { m.hold = schemas.HoldRegistered }},
+		{"edition", 3, 70, func(_ map[place]int64, m *meaning) { m.hold = schemas.HoldDefinition }},
+		{"far above", 4, 150, nil},
+		{"above the neighbour", 4, 110, nil},
+		{"twin", 3, 60, func(c map[place]int64, _ *meaning) {
+			clear(c)
+			maps.Copy(c, t.statement(t.neighbour(u), 60))
+		}},
 		{"unbalanced", 4, 90, func(c map[place]int64, m *meaning) {
 			c[place{"governor", undervotes, 0}]--
 			m.hold = schemas.HoldIdentity
@@ -237,7 +265,31 @@ func (t *town) tell(u schemas.UnitIndex, keys *elections.Keys) error {
 		}
 		story.odd = append(story.odd, m)
 	}
+	for _, m := range append(slices.Clone(story.odd), story.ordinary[0]) {
+		if err := t.release(u, story.releases, m, keys); err != nil {
+			return err
+		}
+	}
 	t.units = append(t.units, story)
+	return nil
+}
+
+// neighbour is another unit of the county with the same ballot style, or the
+// unit itself where it is alone.
+func (t *town) neighbour(u schemas.UnitIndex) schemas.UnitIndex {
+	units := t.election.Counties[t.election.Units[u].County].Units
+	return units[(slices.Index(units, u)+1)%len(units)]
+}
+
+// release signs a release of m by two supervisors.
+func (t *town) release(u schemas.UnitIndex, all map[*meaning]*meaning, m *meaning, keys *elections.Keys) (err error) {
+	l := &meaning{unit: m.unit, revision: m.revision, digest: m.digest, partition: m.partition, name: "release of " + m.name, releases: m}
+	l.envelope, err = schemas.AppendRelease(nil, t.election.Definition.Origin, m.unit, m.revision, m.digest,
+		schemas.ReleaseChecked, "Held against the tapes.", keys.Correct(nil, t.election.Units[u].County)...)
+	if err != nil {
+		return fmt.Errorf("signing %s: %w", l.name, err)
+	}
+	t.known[string(l.envelope)], all[m] = l, l
 	return nil
 }
 
@@ -250,6 +302,9 @@ func (t *town) seal(u schemas.UnitIndex, m *meaning, keys *elections.Keys) error
 		signers = keys.Correct(nil, t.election.Units[u].County)
 	}
 	body := t.election.AppendBody(nil, u, m.revision, t.cells(u, m.counts), nil, correction)
+	if m.hold == schemas.HoldDefinition {
+		body = bytes.Replace(body, []byte(t.election.Hash.String()), []byte(schemas.Digest{1}.String()), 1)
+	}
 	return t.envelope(u, m, t.election.Definition.Origin, m.unit, body, signers)
 }
 
@@ -286,13 +341,41 @@ func (t *town) poisons(keys *elections.Keys) error {
 			}
 			if x.unit == "" {
 				m.revision = 0
+			} else if err := t.release(u, t.units[u].releases, m, keys); err != nil {
+				return err
 			}
 			t.poison = append(t.poison, m)
+		}
+		if err := t.releaseByOne(u, keys); err != nil {
+			return err
 		}
 		rubbish := fmt.Appendf(nil, "rubbish %d", i)
 		m := &meaning{hold: schemas.HoldPoison, digest: schemas.DigestOf(rubbish), envelope: rubbish, partition: t.election.PartitionOf(u), name: "rubbish"}
 		t.known[string(rubbish)] = m
 		t.poison = append(t.poison, m)
+	}
+	return nil
+}
+
+// releaseByOne makes a release that ingest would not have let through.
+func (t *town) releaseByOne(u schemas.UnitIndex, keys *elections.Keys) error {
+	held, signers := t.units[u].odd[0], keys.Correct(nil, t.election.Units[u].County)
+	b, err := schemas.AppendRelease(nil, t.election.Definition.Origin, held.unit, held.revision, held.digest, schemas.ReleaseChecked, "Trust me.", signers[0])
+	if err != nil {
+		return fmt.Errorf("signing alone: %w", err)
+	}
+	m := &meaning{hold: schemas.HoldPoison, digest: schemas.DigestOf(b), envelope: b, partition: held.partition, name: "poison release by one of " + held.name}
+	t.known[string(b)] = m
+	t.poison = append(t.poison, m)
+	return nil
+}
+
+// releaseOf is the release of what was made of some unit; nil if there is none.
+func (t *town) releaseOf(m *meaning) *meaning {
+	for i := range t.units {
+		if l := t.units[i].releases[m]; l != nil {
+			return l
+		}
 	}
 	return nil
 }

@@ -44,13 +44,15 @@ func (l *simLedger) check(p *ledgerPart, first int) {
 }
 
 func (l *simLedger) checkEntry(p *ledgerPart, x *schemas.Entry, want *fact, i int) {
-	same := x.Kind == want.kind && x.Hold == want.hold && x.Unit == want.says.unit && x.Revision == want.says.revision &&
+	same := x.Kind == want.kind && x.Hold == want.hold && x.Held == want.held && x.Unit == want.says.unit && x.Revision == want.says.revision &&
 		x.Digest == want.says.digest && x.At == want.at && x.Seq == uint64(i+1) && string(p.records[i]) == want.record
 	if !same {
 		l.world.violate("partition %d: entry %d is %+v, want %s %s of %s revision %d at %d", p.head.Partition, i+1, *x, want.kind, want.hold, want.says.unit, want.says.revision, want.at)
 	}
-	if x.Kind == schemas.EntryCounted {
-		if x.Revision <= p.counted[x.Unit] {
+	counts := x.Kind == schemas.EntryCounted || x.Kind == schemas.EntryReleased
+	if counts {
+		// A release may let another body of the revision count.
+		if x.Revision < p.counted[x.Unit] || x.Revision == p.counted[x.Unit] && x.Kind == schemas.EntryCounted {
 			l.world.violate("unit %s: its row goes back from revision %d to %d", x.Unit, p.counted[x.Unit], x.Revision)
 		}
 		p.counted[x.Unit] = x.Revision

@@ -92,11 +92,17 @@ func newMeters() *meters {
 // common, and reading it is a good part of their cost.
 type readings struct {
 	lines    map[schemas.Digest][]publicLine
-	receipts map[string]*schemas.Receipt
+	receipts map[receiptKey]*schemas.Receipt
+}
+
+// receiptKey is a receipt's bytes, and whether it must be one of a release.
+type receiptKey struct {
+	note    string
+	release bool
 }
 
 func newReadings() *readings {
-	return &readings{map[schemas.Digest][]publicLine{}, map[string]*schemas.Receipt{}}
+	return &readings{map[schemas.Digest][]publicLine{}, map[receiptKey]*schemas.Receipt{}}
 }
 
 // mostReadings bounds what is kept.
@@ -108,16 +114,26 @@ func (r *readings) shrink() {
 	}
 }
 
-// receipt checks the signature of a receipt.
-func (r *readings) receipt(t *town, b []byte) (*schemas.Receipt, error) {
-	if x, ok := r.receipts[string(b)]; ok {
+// receipt checks the signature of a receipt for m.
+func (r *readings) receipt(t *town, m *meaning, b []byte) (*schemas.Receipt, error) {
+	key := receiptKey{string(b), m.releases != nil}
+	if x, ok := r.receipts[key]; ok {
 		return x, nil
 	}
-	x, err := schemas.OpenReceipt(b, t.verifier)
+	x, err := openReceipt(t, m, b)
 	if err == nil {
-		r.receipts[string(b)] = x
+		r.receipts[key] = x
 	}
 	return x, err
+}
+
+// openReceipt reads a receipt of the kind that m gets.
+func openReceipt(t *town, m *meaning, b []byte) (*schemas.Receipt, error) {
+	if m.releases == nil {
+		return schemas.OpenReceipt(b, t.verifier)
+	}
+	x, err := schemas.OpenReleaseReceipt(b, t.verifier)
+	return (*schemas.Receipt)(x), err
 }
 
 // Result of one night.

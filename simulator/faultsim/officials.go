@@ -63,18 +63,23 @@ func (a *answer) Write(b []byte) (int, error) {
 }
 
 // serve answers one request in a task of its own, and tells then.
-func (d *desk) serve(envelope []byte, then func(*answer)) {
+func (d *desk) serve(m *meaning, then func(*answer)) {
+	path, media := ingest.SubmissionsPath, ingest.MediaType
+	if m.releases != nil {
+		path, media = ingest.ReleasesPath, ingest.ReleaseMediaType
+	}
 	d.start("request", func(*task) {
 		a := &answer{header: http.Header{}}
 		d.handler.ServeHTTP(a, &http.Request{
-			Method: http.MethodPost, URL: &url.URL{Path: ingest.SubmissionsPath}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-			Header: http.Header{"Content-Type": {ingest.MediaType}}, Body: io.NopCloser(bytes.NewReader(envelope)), ContentLength: int64(len(envelope)),
+			Method: http.MethodPost, URL: &url.URL{Path: path}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{"Content-Type": {media}}, Body: io.NopCloser(bytes.NewReader(m.envelope)), ContentLength: int64(len(m.envelope)),
 		})
 		then(a)
 	})
 }
 
-// official sends submissions of some units until each has its receipt.
+// official sends submissions of some units, and what two supervisors release of
+// them, until each has its receipt.
 type official struct {
 	*process
 	night *night
@@ -93,6 +98,7 @@ func (n *night) hire(name string, units []int) *official {
 		for range w.random.IntN(3) {
 			o.plan = append(o.plan, story.odd[w.random.IntN(len(story.odd))])
 		}
+		o.plan = append(o.plan, n.supervise(story, o.plan)...)
 	}
 	for i := range o.plan { // out of order, a little
 		if w.chance(3) {
@@ -102,6 +108,29 @@ func (n *night) hire(name string, units []int) *official {
 	}
 	o.process = w.process(name, func(p *process) { p.start("sends", o.work) })
 	return o
+}
+
+// supervise draws what is released of a plan: mostly what may be held, now and
+// then what is not, and poison. Before it or after it is a matter of how the
+// plan is mixed.
+func (n *night) supervise(story *unitStory, plan []*meaning) (out []*meaning) {
+	w := n.world
+	for _, m := range plan {
+		often := 2
+		if m == story.ordinary[0] {
+			often = 12
+		}
+		if l := story.releases[m]; l != nil && w.chance(often) {
+			out = append(out, l)
+		}
+	}
+	if w.chance(6) {
+		m := n.town.poison[w.random.IntN(len(n.town.poison))]
+		if l := n.town.releaseOf(m); l != nil {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func (o *official) work(t *task) {
@@ -158,7 +187,7 @@ func (o *official) try(t *task, m *meaning) *answer {
 	}
 	arrive := func() {
 		if !d.down {
-			d.serve(m.envelope, reply)
+			d.serve(m, reply)
 		}
 	}
 	if !w.befalls(faultRequestLost) {
@@ -181,7 +210,7 @@ func (n *night) acknowledge(who string, m *meaning, receipt []byte) {
 		}
 		return
 	}
-	r, err := n.read.receipt(n.town, receipt)
+	r, err := n.read.receipt(n.town, m, receipt)
 	if err != nil || r.Unit != m.unit || r.Revision != m.revision || r.Digest != m.digest {
 		n.world.violate("the receipt of %s is not for it: %v", m.name, err)
 	}
@@ -195,16 +224,18 @@ func (n *night) unkept() string {
 		unit     schemas.UnitID
 		revision schemas.Revision
 		digest   schemas.Digest
+		release  bool
 	}
 	there := map[key]bool{}
 	for _, p := range n.ledger.parts {
 		for i := range p.entries {
-			there[key{p.entries[i].Unit, p.entries[i].Revision, p.entries[i].Digest}] = true
+			x := &p.entries[i]
+			there[key{x.Unit, x.Revision, x.Digest, x.OfRelease()}] = true
 		}
 	}
 	for _, o := range n.officials {
 		for _, m := range o.plan {
-			if _, acknowledged := n.receipts[m]; acknowledged && !there[key{m.unit, m.revision, m.digest}] {
+			if _, acknowledged := n.receipts[m]; acknowledged && !there[key{m.unit, m.revision, m.digest, m.releases != nil}] {
 				return fmt.Sprintf("%s has a receipt and no entry in the ledger", m.name)
 			}
 		}

@@ -30,6 +30,7 @@ type oracleBook struct {
 type fact struct {
 	kind   schemas.EntryKind
 	hold   schemas.HoldCode
+	held   uint64 // of a release: which entry it releases, from 1
 	says   *meaning
 	at     schemas.Checkpoint
 	record string
@@ -68,12 +69,25 @@ func (o *oracle) next(b *oracleBook, p schemas.Partition, r placed) {
 		says = &meaning{digest: schemas.DigestOf([]byte(r.record)), hold: schemas.HoldPoison, partition: p}
 	}
 	if says.partition != p { // right in another partition: poison here
-		says = &meaning{digest: says.digest, hold: schemas.HoldPoison}
+		digest := says.digest
+		if says.releases != nil {
+			digest = schemas.DigestOf([]byte(r.record))
+		}
+		says = &meaning{digest: digest, hold: schemas.HoldPoison}
 	}
-	if kind, hold := b.judge(says); kind != "" {
-		b.facts = append(b.facts, fact{kind, hold, says, r.at, r.record})
-		if kind == schemas.EntryCounted {
+	f := fact{says: says, at: r.at, record: r.record}
+	if says.releases != nil {
+		f.kind, f.hold, f.held = b.release(says)
+	} else {
+		f.kind, f.hold = o.judge(b, says)
+	}
+	if f.kind != "" {
+		b.facts = append(b.facts, f)
+		switch f.kind {
+		case schemas.EntryCounted:
 			b.latest[says.unit] = says
+		case schemas.EntryReleased:
+			b.latest[says.unit] = says.releases
 		}
 		b.totals = append(b.totals, o.count(b))
 	}
@@ -81,13 +95,13 @@ func (o *oracle) next(b *oracleBook, p schemas.Partition, r placed) {
 }
 
 // judge says what becomes of a record; "" of one that was there before.
-func (b *oracleBook) judge(says *meaning) (schemas.EntryKind, schemas.HoldCode) {
+func (o *oracle) judge(b *oracleBook, says *meaning) (schemas.EntryKind, schemas.HoldCode) {
 	if says.unit == "" {
 		return schemas.EntryHeld, schemas.HoldPoison
 	}
 	other := false
 	for _, f := range b.facts {
-		if f.says.unit == says.unit && f.says.revision == says.revision {
+		if f.says.releases == nil && f.says.unit == says.unit && f.says.revision == says.revision {
 			if f.says.digest == says.digest {
 				return "", ""
 			}
@@ -104,12 +118,108 @@ func (b *oracleBook) judge(says *meaning) (schemas.EntryKind, schemas.HoldCode) 
 		return schemas.EntrySuperseded, ""
 	case says.hold != "":
 		return schemas.EntryHeld, says.hold
-	case before != nil && !says.correction:
+	case says.correction:
+		return schemas.EntryCounted, ""
+	case before != nil:
 		if hold := fallen(before.counts, says.counts); hold != "" {
 			return schemas.EntryHeld, hold
 		}
 	}
+	if hold := o.unlikely(b, says); hold != "" {
+		return schemas.EntryHeld, hold
+	}
 	return schemas.EntryCounted, ""
+}
+
+// unlikely holds a statement against what the other units of its county say,
+// and against the last time.
+func (o *oracle) unlikely(b *oracleBook, says *meaning) schemas.HoldCode {
+	county := o.town.countyOf(says.unit)
+	ballots, others, sum := says.ballots(), int64(0), int64(0)
+	for unit, m := range b.latest {
+		if unit == says.unit || o.town.countyOf(unit) != county {
+			continue
+		}
+		// Units of a county have one ballot style here.
+		if says.votes() >= twinLeast && maps.Equal(nonzero(m.counts), nonzero(says.counts)) {
+			return schemas.HoldTwin
+		}
+		others++
+		sum += m.ballots()
+	}
+	switch {
+	case ballots <= outlierLeast:
+	case ballots*100 > history*outlierPercent:
+		return schemas.HoldOutlier
+	case others > 0 && ballots*100*others > sum*neighbourPercent:
+		return schemas.HoldOutlier
+	}
+	return ""
+}
+
+func (t *town) countyOf(unit schemas.UnitID) schemas.CountyIndex {
+	u, _ := t.election.Unit(unit)
+	return t.election.Units[u].County
+}
+
+// ballots that a statement says, of all count types.
+func (m *meaning) ballots() (n int64) {
+	for p, count := range m.counts {
+		if p.selection == string(schemas.Ballots) {
+			n += count
+		}
+	}
+	return n
+}
+
+// votes for selections that a statement says, in all.
+func (m *meaning) votes() (n int64) {
+	for p, count := range m.counts {
+		switch p.selection {
+		case stated, undervotes, overvotes, string(schemas.Ballots):
+		default:
+			n += count
+		}
+	}
+	return n
+}
+
+// nonzero leaves out what is zero: said or not, it is the same.
+func nonzero(counts map[place]int64) map[place]int64 {
+	out := maps.Clone(counts)
+	maps.DeleteFunc(out, func(_ place, n int64) bool { return n == 0 })
+	return out
+}
+
+// release says what becomes of a release; "" if its hold was released, or
+// lapsed, before.
+func (b *oracleBook) release(says *meaning) (kind schemas.EntryKind, hold schemas.HoldCode, held uint64) {
+	for i, f := range b.facts {
+		if f.kind == schemas.EntryHeld && f.says == says.releases && f.hold != schemas.HoldPoison {
+			held = uint64(i + 1)
+		}
+	}
+	before := b.latest[says.unit]
+	switch {
+	case held == 0:
+		return schemas.EntryHeld, schemas.HoldRelease, 0
+	case b.isSettled(held):
+		return "", "", 0
+	case before != nil && says.revision < before.revision:
+		return schemas.EntryLapsed, "", held
+	case says.releases.hold == schemas.HoldPoison: // held as a conflict, and nobody can read it
+		return schemas.EntryHeld, schemas.HoldRelease, 0
+	}
+	return schemas.EntryReleased, "", held
+}
+
+func (b *oracleBook) isSettled(held uint64) bool {
+	for _, f := range b.facts {
+		if f.held == held {
+			return true
+		}
+	}
+	return false
 }
 
 // fallen says why a statement without a reason may not replace another.
