@@ -93,6 +93,9 @@ export async function signedBy(note, key) {
   return true;
 }
 
+// emptyRoot is the SHA-256 of nothing.
+const emptyRoot = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
 // parseCheckpoint reads the three lines of a checkpoint's text.
 export function parseCheckpoint(bytes) {
   const lines = text(bytes).split("\n");
@@ -101,6 +104,7 @@ export function parseCheckpoint(bytes) {
   const root = fromBase64(lines[2]);
   if (Number.isNaN(size)) throw new Error("checkpoint: line 2: want a whole number without leading zeros");
   if (root?.length !== 32) throw new Error("checkpoint: line 3: want 32 bytes in base64");
+  if (size === 0 && lines[2] !== emptyRoot) throw new Error("checkpoint: line 3: an empty tree has another root hash");
   return { origin: lines[0], size, root };
 }
 

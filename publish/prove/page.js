@@ -139,18 +139,23 @@ function elements() {
 
 const documentsOf = () => (document.body.dataset.documents ?? "").split(" ").filter(Boolean);
 
-// compare holds all that the page shows against the lines.
-function compare(lines) {
+// compare holds each part of the page against the snapshots that are proven, newest
+// first: while a page is live, what it does not follow is of the page's own. It
+// answers how many parts each has, and what is in none of them.
+function compare(proofs) {
   const wrong = [];
+  const parts = new Map(proofs.map((proof) => [proof, 0]));
   let shown = 0;
   for (const [name, list] of elements()) {
     for (const el of list) {
       shown++;
-      const found = lines.has(name) ? differences(el, lines.get(name)) : ["it is shown, and no document was asked for it"];
-      if (found.length > 0) wrong.push(`${name.replace(" ", " in ")}: ${found.join("; ")}`);
+      const found = proofs.map((proof) => (proof.lines.has(name) ? differences(el, proof.lines.get(name)) : ["it is new to the page"]));
+      const at = found.findIndex((f) => f.length === 0);
+      if (at >= 0) parts.set(proofs[at], parts.get(proofs[at]) + 1);
+      else wrong.push(`${name.replace(" ", " in ")}: ${found[0].join("; ")}`);
     }
   }
-  return { shown, wrong };
+  return { shown, wrong, parts: [...parts].filter(([, n]) => n > 0) };
 }
 
 // snapshots are those whose numbers the page may show, one after the other: the
@@ -190,16 +195,35 @@ async function proveShown(base) {
   // Past what the browser keeps: a proof of an old copy says nothing of now.
   const source = new Website(base, { cache: "no-cache" });
   const key = await keyOf(source, base, panel);
-  let last;
-  for await (const wanted of snapshots()) {
-    const proof = await prove({ source, key, number: wanted, documents: documentsOf(), wanted: [...elements().keys()], done: (step, words) => panel.step(step, words) });
-    last = { proof, ...compare(proof.lines) };
-    if (last.wrong.length === 0) break;
-    panel.step("page", "The page does not show the numbers of that snapshot; a live page is ahead of it. Waiting for the next one …");
+  const proofs = [];
+  let found;
+  for await (const number of snapshots()) {
+    const steps = new Map();
+    const done = (step, words) => {
+      steps.set(step, words);
+      if (proofs.length === 0) panel.step(step, words);
+    };
+    const proof = { ...(await prove({ source, key, number, documents: documentsOf(), wanted: [...elements().keys()], done })), steps };
+    if (!proofs.some((p) => p.number === proof.number)) proofs.push(proof);
+    proofs.sort((a, b) => b.number - a.number);
+    found = compare(proofs);
+    if (found.wrong.length === 0) break;
+    panel.step("page", "The page shows other numbers than that snapshot; a live page is ahead of it. Waiting for the next one …");
   }
-  const { proof, shown, wrong } = last;
-  if (wrong.length > 0) throw new Wrong("page", `${wrong.length} of ${shown} parts of this page show other numbers than snapshot ${proof.number}; the first is ${wrong[0]}`);
-  panel.step("page", `Every count of votes, ballots and units in ${shown === 1 ? "the one part" : `all ${shown} parts`} of this page is that of its line; shares are made of them.`);
+  conclude(base, proofs, found);
+}
+
+// conclude tells what holds for all that the page shows.
+function conclude(base, proofs, { shown, wrong, parts }) {
+  if (wrong.length > 0) throw new Wrong("page", `${wrong.length} of ${shown} parts of this page show other numbers than snapshot ${proofs[0].number}; the first is ${wrong[0]}`);
+  const [[first, n], ...older] = parts;
+  for (const [step, words] of first.steps) panel.step(step, words);
+  const all = shown === 1 ? "the one part" : older.length > 0 ? `${n} of the ${shown} parts` : `all ${shown} parts`;
+  panel.step("page", `Every count of votes, ballots and units in ${all} of this page is that of its line; shares are made of them.`);
+  for (const [proof, m] of older) {
+    panel.step(`older ${proof.number}`, `${m} parts do not change while the page is live: they are those of snapshot ${proof.number}, leaf ${proof.index}, of which the same was checked.`);
+  }
   panel.step("limits", "This code came from the same site as the page. Who trusts neither asks the program of another: ", `tallystream verify ${base}`);
-  panel.say(`This page’s numbers are in snapshot ${proof.number}, signed by ${proof.signer}, in the log at leaf ${proof.index} of ${proof.size}.`, "proven");
+  const or = older.length > 0 ? `snapshots ${[first, ...older.map(([p]) => p)].map((p) => p.number).join(" and ")}` : `snapshot ${first.number}`;
+  panel.say(`This page’s numbers are in ${or}, signed by ${first.signer}, in the log at leaf ${first.index} of ${first.size}.`, "proven");
 }

@@ -19,6 +19,7 @@ import (
 
 	"tallystream/publish/bucket"
 	"tallystream/publish/log"
+	"tallystream/schemas"
 )
 
 // watcher shows each case's page in a frame, waits until its proof is done, and
@@ -72,10 +73,17 @@ func TestAPageProvesWhatItShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	proven := fmt.Sprintf("proven: This page’s numbers are in snapshot %d, signed by %s, in the log at leaf %d of %d.", s.Number, origin, s.Log, treeOf(t, n.late).N)
+	// A live front page shows new totals beside a list of counties as it was when the page was made.
+	then, list := parseSnapshot(t, n.early[schemas.LatestKey]), regexp.MustCompile(`(?s)<h2>States</h2>.*</table>`)
+	stale := changed(n.late, "index.html", func(b []byte) []byte {
+		b = regexp.MustCompile(`data-snapshot="\d+"`).ReplaceAll(b, fmt.Appendf(nil, `data-snapshot="%d"`, then.Number))
+		return list.ReplaceAllLiteral(b, list.Find(n.early["index.html"]))
+	})
 	cases := []pageCase{
 		{Name: "front", Page: "index.html", site: n.late, says: []string{proven, "the one that this site itself names", keyOf(origin)}},
 		{Name: "county", Page: "county/oak.html", site: n.late, says: []string{proven, "in one document"}},
 		{Name: "contest", Page: "contest/president.html", Remembered: keyOf(origin), site: n.late, says: []string{proven, "this browser remembers"}},
+		{Name: "live", Page: "index.html", site: stale, says: []string{fmt.Sprintf("proven: This page’s numbers are in snapshots %d and %d", s.Number, then.Number), "parts do not change while the page is live"}},
 		{Name: "digit", Page: "county/oak.html", says: []string{"failed: Not proven: 1 of", "president in oak: votes of smith"},
 			site: changed(n.late, "county/oak.html", func(b []byte) []byte { return oneMoreShown(t, b) })},
 		{Name: "document", Page: "county/oak.html", says: []string{"failed: Not proven", "is not the document that the snapshot names"},
@@ -96,6 +104,14 @@ func TestAPageProvesWhatItShows(t *testing.T) {
 			}
 		}
 	}
+}
+
+func parseSnapshot(t *testing.T, b []byte) *schemas.Snapshot {
+	s, err := schemas.PeekSnapshot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func treeOf(t *testing.T, s site) tlog.Tree {
