@@ -24,6 +24,7 @@ import (
 	"tallystream/ingest"
 	"tallystream/publish"
 	"tallystream/publish/audit"
+	"tallystream/publish/holds"
 	"tallystream/publish/log/witness"
 	"tallystream/publish/receipts"
 	"tallystream/publish/stores"
@@ -53,6 +54,7 @@ type commands struct {
 	Fanout    fanout.Command    `cmd:"" help:"Push live deltas to viewers and serve the pages." group:"services"`
 
 	Submit ingest.SubmitCommand `cmd:"" help:"Sign and send a submission, and keep the receipt." group:"people"`
+	Holds  holds.Command        `cmd:"" help:"See what is held, and let it count: two supervisors sign." group:"people"`
 	Watch  fanout.WatchCommand  `cmd:"" help:"Follow contests live in the terminal." group:"people"`
 	Keys   keysCommand          `cmd:"" help:"Make and show keys and rosters." group:"people"`
 	Verify verify.Command       `cmd:"" help:"Check everything that is published from public files alone, and count it again." group:"people"`
