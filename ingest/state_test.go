@@ -72,3 +72,30 @@ func TestTheReceiptKeyIsPublished(t *testing.T) {
 	b = newBench(t, func(c *ingest.Config) { c.Verifier = "" })
 	problem(t, b.get(ingest.KeyPath), schemas.ProblemNotFound)
 }
+
+// TestStatesOfAHiddenUnitTellNoHash: small numbers could be tried until one has
+// it.
+func TestStatesOfAHiddenUnitTellNoHash(t *testing.T) {
+	digest := schemas.DigestOf([]byte("a body"))
+	ledger := ledgerStates{"leon-1101": {{Unit: "leon-1101", Revision: 1, Digest: digest, State: string(schemas.EntryCounted)}}}
+	for _, below := range []int{0, 1000} {
+		b := newBench(t, func(c *ingest.Config) {
+			c.States = ledger
+			d := *c.Election.Definition
+			if below > 0 {
+				d.Rules.Suppression = &schemas.SuppressionRule{Below: below} // leon-1102, and its neighbour with it
+			}
+			bytes, err := json.Marshal(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Election, err = schemas.OpenElection(bytes); err != nil {
+				t.Fatal(err)
+			}
+		})
+		w := b.get(ingest.SubmissionsPath + "/leon-1101")
+		if got := states(t, w); len(got) != 1 || got[0].State != "counted" || strings.Contains(w.Body.String(), digest.String()) != (below == 0) {
+			t.Errorf("below %d: %s", below, w.Body)
+		}
+	}
+}

@@ -94,7 +94,7 @@ func (x *Entry) OfRelease() bool {
 type SubmissionState struct {
 	Unit     UnitID   `json:"unit"`
 	Revision Revision `json:"revision"`
-	Digest   Digest   `json:"sha256"`
+	Digest   Digest   `json:"sha256,omitzero"` // none where rules.suppression hides the unit
 	// State is received (durable, not yet looked at), counted, superseded, held,
 	// released (was held, and counts since two supervisors released it) or lapsed
 	// (was held, and released after a later revision counted).
