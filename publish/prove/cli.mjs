@@ -11,7 +11,7 @@ import { Directory } from "./directory.mjs";
 import { openKey } from "./note.js";
 import { parsePolicy } from "./policy.js";
 import { Website } from "./source.js";
-import { InlineReader, verify } from "./verify.js";
+import { verify } from "./verify.js";
 import { Workers } from "./workers.mjs";
 
 const help = `Usage: node publish/prove/cli.mjs <url|dir> [flags]
@@ -27,7 +27,8 @@ snapshots, and every document and table, byte for byte.
                             of the newest only.
       --json                Print the report as JSON.
   -q, --quiet               Show no progress.
-      --workers=N           Threads that read leaves; 0 reads them in the main one.
+      --workers=N           Threads that read leaves, 0 for none beside the main
+                            one; else one a core, for a log of 20,000 leaves.
       --webcrypto           Hash and verify by WebCrypto, as browsers do.
   -h, --help                Show this page.
 
@@ -42,9 +43,12 @@ Example:
 
 const flags = {
   key: { type: "string", default: "" }, policy: { type: "string" }, all: { type: "boolean" }, json: { type: "boolean" },
-  quiet: { type: "boolean", short: "q" }, workers: { type: "string", default: String(availableParallelism()) }, webcrypto: { type: "boolean" },
+  quiet: { type: "boolean", short: "q" }, workers: { type: "string" }, webcrypto: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 };
+
+// worthThreads is from how many leaves on threads are worth their beginning.
+const worthThreads = 20_000;
 
 class Usage extends Error {}
 
@@ -59,7 +63,7 @@ async function options() {
   const { values, positionals } = parsed;
   if (values.help) return { values };
   if (positionals.length !== 1) throw new Usage("want one URL or directory (--help)");
-  if (!/^\d{1,3}$/.test(values.workers)) throw new Usage("--workers: want a number");
+  if (!/^\d{0,3}$/.test(values.workers ?? "")) throw new Usage("--workers: want a number");
   try {
     if (values.key) await openKey(values.key);
     const policy = values.policy ? await parsePolicy(await readFile(values.policy)) : null;
@@ -101,8 +105,10 @@ async function run() {
     return 0;
   }
   if (values.webcrypto) useWebCrypto();
-  const workers = Number(values.workers);
-  const readers = workers > 0 ? new Workers(workers, values.webcrypto) : new InlineReader();
+  const readers = (leaves) => {
+    const workers = values.workers ? Number(values.workers) : leaves < worthThreads ? 0 : availableParallelism();
+    return workers > 0 ? new Workers(workers, values.webcrypto) : null;
+  };
   const report = await verify({ source, key: values.key, policy, all: values.all, readers, progress: values.quiet ? null : shower() });
   process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : report.text());
   return { verified: 0, failed: 1, incomplete: 3 }[report.verdict];

@@ -27,14 +27,14 @@ const bundlesAhead = 8;
 
 // verify checks everything that is published. options: source; key (of the
 // checkpoint; else the one in config.json, which vouches for nothing); policy; all
-// (documents of every snapshot); progress(leaves, of); readers, which reads
-// bundles elsewhere (see InlineReader).
+// (documents of every snapshot); progress(leaves, of); readers(leaves), which
+// makes what reads bundles (else an InlineReader).
 export async function verify(options) {
   const begun = performance.now();
   const report = new Report();
   const v = {
     ...options, report, auth: new Authority(), frontier: new Frontier(), tiles: [], notes: [], noteTimes: [], due: new Map(), named: new Map(), compared: 0,
-    reader: options.readers ?? new InlineReader(),
+    reader: null,
     find: (check, where, what) => report.find(check, where, what),
   };
   try {
@@ -53,7 +53,7 @@ export async function verify(options) {
       throw err;
     }
   } finally {
-    await v.reader.close();
+    await v.reader?.close();
   }
   if (v.tally) Object.assign(report, v.tally.counts, { held: v.tally.held, movements: v.tally.movements.length, open: v.tally.holds.filter((h) => h.state === "open").length });
   report.finish((performance.now() - begun) / 1000);
@@ -158,6 +158,7 @@ async function openFirstLeaf(v) {
   v.plan = new Plan(v.election);
   v.tally = new Tally(v.election, v.find);
   v.sheets = new Sheets(v.plan, v.tally);
+  v.reader = v.readers?.(v.size) ?? new InlineReader();
   await openRosterInForce(v, powers);
 }
 

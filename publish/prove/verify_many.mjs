@@ -46,6 +46,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   const site = new Map([...night, ...opened(v.changed ?? {})]);
   for (const key of v.gone ?? []) site.delete(key);
   const source = { get: async (key) => site.get(key)?.slice() ?? null };
-  const report = await verify({ source, key: v.verifier, all: v.all, readers: new Remembering() });
+  const report = await verify({ source, key: v.verifier, all: v.all, readers: () => new Remembering() });
   process.stdout.write(`${JSON.stringify({ name: v.name, report })}\n`);
 }

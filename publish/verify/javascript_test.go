@@ -182,7 +182,8 @@ func TestJavaScriptCommandSaysWhatItFound(t *testing.T) {
 	}{
 		{"a directory", []string{right, key}, 0, "VERIFIED in"},
 		{"a site", []string{server.URL, key, "--all", "--json"}, 0, `"verdict": "verified"`},
-		{"the site's own key", []string{server.URL, "--workers=0"}, 0, "compare it with one from elsewhere"},
+		{"in threads", []string{right, key, "--workers=2", "--webcrypto"}, 0, "VERIFIED in"},
+		{"the site's own key", []string{server.URL}, 0, "compare it with one from elsewhere"},
 		{"another's key", []string{right, "--key=" + keyOf("intruder")}, 1, "not signed by a known key"},
 		{"one vote", []string{wrong, key, "-q"}, 1, "county/oak"},
 		{"no key", []string{right, "--key=nonsense"}, 2, "want name+hash+key"},
