@@ -56,7 +56,7 @@ func (l *loop) accept(s *socketListener) {
 		fd, from, err := l.engine.accept4(s.fd)
 		switch {
 		case err == nil:
-			l.engine.place(arrival{fd, addressOf(from)})
+			l.welcome(arrival{fd, addressOf(from)})
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 		case errors.Is(err, unix.EAGAIN):
 			return
@@ -71,6 +71,17 @@ func (l *loop) accept(s *socketListener) {
 	}
 }
 
+// welcome takes a socket in, unless its address comes too often.
+func (l *loop) welcome(a arrival) {
+	if l.server.countsArrivals() && !l.server.arrivals.allow(networkOf(a.from.Addr()), l.now) {
+		l.metrics.refused.WithLabelValues(tooOften.reason).Inc()
+		_, _ = unix.Write(a.fd, []byte(tooOftenAnswer)) // a courtesy
+		_ = unix.Close(a.fd)
+		return
+	}
+	l.engine.place(a)
+}
+
 func addressOf(a unix.Sockaddr) netip.AddrPort {
 	switch a := a.(type) {
 	case *unix.SockaddrInet4:
@@ -83,6 +94,9 @@ func addressOf(a unix.Sockaddr) netip.AddrPort {
 
 // fullAnswer is for those for whom there is no descriptor.
 const fullAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+// tooOftenAnswer is for addresses that connect too often.
+const tooOftenAnswer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 // turnAway takes the next connection with the spare descriptor and tells it to
 // come back later: otherwise it would wait in the kernel's queue, and the

@@ -60,6 +60,9 @@ type refusal struct {
 	text   string
 }
 
+// tooOften is for an address that connects too often.
+var tooOften = &refusal{"address rate", http.StatusTooManyRequests, "too many new connections from this address"}
+
 func (r *refusal) answer(w http.ResponseWriter) {
 	if r.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")

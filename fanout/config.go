@@ -82,17 +82,21 @@ type Limits struct {
 	// AddressConnections is for one address, or one /64 network of IPv6, since
 	// that is what one customer gets. Default 512: schools and offices share.
 	AddressConnections int
-	KeyConnections     int           // with one media key; default 512
-	Handshakes         int           // begun and not finished: beyond, the oldest are ended; default 4,096. Epoll engine only
-	PageConnections    int           // that are not WebSockets: pages, events; default 4,096. Epoll engine only
-	HandshakeTimeout   time.Duration // from the connection's begin to the request's end; default 5 s
-	CloseTimeout       time.Duration // for the viewer's answer to a close frame; default 5 s
-	Documents          int           // of one connection; default 64
-	FrameBytes         int64         // of a client's frame; default 32 KiB, which holds 64 long names twice
-	FrameRate          float64       // client frames of any kind a second, after a burst of four times as many; default 5
-	WriteTimeout       time.Duration // of one frame; default 15 s
-	SlowWrite          time.Duration // a frame that takes longer ends the connection; default 5 s
-	IdleTimeout        time.Duration // without a sign of life, or without a document; default 60 s
+	// AddressRate is new connections of one address a second, after a burst of
+	// four times as many. Default 128, so that all that it may have can come at
+	// once.
+	AddressRate      float64
+	KeyConnections   int           // with one media key; default 512
+	Handshakes       int           // begun and not finished: beyond, the oldest are ended; default 4,096. Epoll engine only
+	PageConnections  int           // that are not WebSockets: pages, events; default 4,096. Epoll engine only
+	HandshakeTimeout time.Duration // from the connection's begin to the request's end; default 5 s
+	CloseTimeout     time.Duration // for the viewer's answer to a close frame; default 5 s
+	Documents        int           // of one connection; default 64
+	FrameBytes       int64         // of a client's frame; default 32 KiB, which holds 64 long names twice
+	FrameRate        float64       // client frames of any kind a second, after a burst of four times as many; default 5
+	WriteTimeout     time.Duration // of one frame; default 15 s
+	SlowWrite        time.Duration // a frame that takes longer ends the connection; default 5 s
+	IdleTimeout      time.Duration // without a sign of life, or without a document; default 60 s
 }
 
 // DefaultMinInterval is how often services tell the public of a document.
@@ -127,6 +131,7 @@ func (c Config) withDefaults() Config {
 	l := &c.Limits
 	defaulted(&l.Connections, 20_000)
 	defaulted(&l.AddressConnections, 512)
+	defaulted(&l.AddressRate, 128)
 	defaulted(&l.KeyConnections, 512)
 	defaulted(&l.Handshakes, 4096)
 	defaulted(&l.PageConnections, 4096)

@@ -20,6 +20,7 @@ type Server struct {
 	hub       *Hub
 	keys      *keyring // of media
 	admission *admission
+	arrivals  arrivals
 	metrics   *Metrics
 	log       *slog.Logger
 	now       func() time.Time
@@ -45,6 +46,7 @@ func New(cfg Config) (*Server, error) {
 		metrics: cfg.Metrics, log: cfg.Logger, now: cfg.Now,
 		hub: NewHub(cfg.Limits.Documents, cfg.MinInterval > 0, cfg.Metrics),
 	}
+	s.arrivals.rate = cfg.Limits.AddressRate
 	if err := s.readMediaKeys(); err != nil {
 		return nil, fmt.Errorf("configuring the fanout: %w", err)
 	}
@@ -172,12 +174,21 @@ func (s *Server) sayGoodbye() {
 	s.log.Info("live connections drained", "elapsed", s.now().Sub(begun))
 }
 
+// countsArrivals reports whether connections are counted when they are accepted:
+// where that tells their address, which it does not behind a proxy.
+func (s *Server) countsArrivals() bool { return s.cfg.Engine == Epoll && s.cfg.AddressHeader == "" }
+
 // admit checks a request and counts it in; it has answered when it returns
 // false. The ticket must be given back once.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (t ticket, ok bool) {
 	why := s.admission.check(r)
 	if why == nil {
 		t.from = s.admission.address(r)
+		if !s.countsArrivals() && !s.arrivals.allow(t.from, s.now()) {
+			why = tooOften
+		}
+	}
+	if why == nil {
 		if t.key, why = s.admission.key(r); why == nil {
 			why = s.admission.enter(t)
 		}

@@ -14,6 +14,9 @@ type hub interface {
 	open() int
 }
 
+// reader is a hub that reads a bucket.
+type reader interface{ reads() uint64 }
+
 // starter makes a hub that serves l until ctx ends.
 type starter func(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error)
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"tallystream/fanout"
@@ -13,7 +15,22 @@ import (
 // All that the benchmark knows of the fanout's engines is in this file.
 
 // tier is a fanout node.
-type tier struct{ server *fanout.Server }
+type tier struct {
+	server *fanout.Server
+	bucket *countedBucket
+}
+
+// countedBucket is all that a node can ask of anybody. There is nothing in it:
+// what counts is how often a node asks.
+type countedBucket struct{ gets atomic.Uint64 }
+
+var errEmpty = errors.New("the bucket is empty")
+
+// Get implements fanout.Bucket.
+func (b *countedBucket) Get(context.Context, string) ([]byte, error) {
+	b.gets.Add(1)
+	return nil, errEmpty
+}
 
 func startEpoll(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
 	return startTier(ctx, fanout.Epoll, l, p, s)
@@ -24,9 +41,13 @@ func startPortable(ctx context.Context, l *net.TCPListener, p *press, s setup) (
 }
 
 func startTier(ctx context.Context, engine fanout.Engine, l net.Listener, p *press, s setup) (hub, error) {
-	cfg := fanout.Config{Engine: engine, Uncompressed: !s.Deflate, DrainSpread: time.Second}
+	bucket := new(countedBucket)
+	cfg := fanout.Config{Engine: engine, Uncompressed: !s.Deflate, DrainSpread: time.Second, Bucket: bucket}
 	if s.Quiet {
 		cfg.PingEvery, cfg.Limits.IdleTimeout = quiet, 2*quiet
+	}
+	if s.Alert {
+		cfg.PingEvery, cfg.Limits.IdleTimeout = alertTimeout/3, alertTimeout
 	}
 	server, err := fanout.New(cfg)
 	if err != nil {
@@ -41,8 +62,9 @@ func startTier(ctx context.Context, engine fanout.Engine, l net.Listener, p *pre
 	}
 	go part(func() error { return server.Run(ctx) })
 	go part(func() error { return server.Serve(ctx, nil, l) })
-	return &tier{server}, nil
+	return &tier{server, bucket}, nil
 }
 
 func (t *tier) publish(frame []byte) { t.server.OnDelta(frame) }
+func (t *tier) reads() uint64        { return t.bucket.gets.Load() }
 func (t *tier) open() int            { return t.server.Hub().Sessions() }

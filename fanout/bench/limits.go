@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -87,6 +89,26 @@ func limitsFor(n, perServer int, files uint64, read func(path string) (string, e
 		out = append(out, limit{"net.netfilter.nf_conntrack_max", most, connections + tracked, true, "connections are tracked here: exempt loopback, or raise it"})
 	}
 	return out, nil
+}
+
+// checkLimits prints this machine's limits, and fails if one forbids n
+// connections.
+func checkLimits(n, perServer int, force bool) error {
+	files, err := openFiles()
+	if err != nil {
+		return err
+	}
+	limits, err := limitsFor(n, perServer, files, func(path string) (string, error) {
+		b, err := os.ReadFile(path)
+		return string(b), err
+	})
+	if err != nil {
+		return err
+	}
+	if !writeLimits(os.Stderr, limits) && !force {
+		return errors.New("this machine cannot: see the limits that are too low (--force tries all the same)")
+	}
+	return nil
 }
 
 // writeLimits prints them, and reports whether the run can succeed.

@@ -20,6 +20,9 @@ import (
 type commands struct {
 	Compare compareCommand `cmd:"" default:"withargs" help:"Hold the kinds against each other (the default)."`
 	Million millionCommand `cmd:"" help:"Open a million connections on this machine, viewers included, and count every delivery."`
+	Storm   stormCommand   `cmd:"" help:"Drop all connections at once, and see them come back."`
+	Hostile hostileCommand `cmd:"" help:"Measure honest viewers alone and beside hostile ones."`
+	Mob     mobCommand     `cmd:"" hidden:"" help:"Be a process of hostile clients."`
 	Server  serverCommand  `cmd:"" hidden:"" help:"Be a server process."`
 	Viewers viewersCommand `cmd:"" hidden:"" help:"Be a process of viewers."`
 }

@@ -62,19 +62,8 @@ func (c *millionCommand) Run(ctx context.Context) error {
 		return errors.New("connections, connections of a server and deltas want numbers above 0")
 	}
 	n := (c.Connections + c.PerServer - 1) / c.PerServer
-	files, err := openFiles()
-	if err != nil {
+	if err := checkLimits(c.Connections, c.PerServer, c.Force); err != nil {
 		return err
-	}
-	limits, err := limitsFor(c.Connections, c.PerServer, files, func(path string) (string, error) {
-		b, err := os.ReadFile(path)
-		return string(b), err
-	})
-	if err != nil {
-		return err
-	}
-	if !writeLimits(os.Stderr, limits) && !c.Force {
-		return errors.New("this machine cannot: see the limits that are too low (--force tries all the same)")
 	}
 	r, err := c.play(ctx, k, n)
 	if r == nil {

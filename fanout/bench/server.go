@@ -22,11 +22,13 @@ type setup struct {
 	Deflate bool   `json:"deflate"`
 	Bytes   int    `json:"bytes"` // of a delta
 	Quiet   bool   `json:"quiet"` // no pings
+	Alert   bool   `json:"alert"` // viewers that give no sign of life are noticed soon
+	Open    bool   `json:"open"`  // to other addresses than this machine's loopback
 }
 
 // command is every further line.
 type command struct {
-	Do string `json:"do"` // publish, open, memory, release
+	Do string `json:"do"` // publish, open, memory, release, reads
 }
 
 // answer is one line of the output; each command has one.
@@ -35,6 +37,7 @@ type answer struct {
 	Open    int    `json:"open,omitempty"`
 	// InUse is heap and stacks that are in use after a collection, in bytes.
 	InUse uint64 `json:"in_use,omitempty"`
+	Reads uint64 `json:"reads,omitempty"` // of the bucket, by a hub that has one
 	Error string `json:"error,omitempty"`
 }
 
@@ -77,7 +80,11 @@ func open(ctx context.Context, s setup, p *press) (hub, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	address := "127.0.0.1:0"
+	if s.Open {
+		address = "0.0.0.0:0"
+	}
+	l, err := net.Listen("tcp4", address)
 	if err != nil {
 		return nil, "", fmt.Errorf("listening: %w", err)
 	}
@@ -85,7 +92,7 @@ func open(ctx context.Context, s setup, p *press) (hub, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("starting %s: %w", s.Kind, err)
 	}
-	return h, l.Addr().String(), nil
+	return h, fmt.Sprintf("127.0.0.1:%d", l.Addr().(*net.TCPAddr).Port), nil
 }
 
 func obey(c command, h hub, p *press) answer {
@@ -95,6 +102,11 @@ func obey(c command, h hub, p *press) answer {
 		return answer{}
 	case "open":
 		return answer{Open: h.open()}
+	case "reads":
+		if r, ok := h.(reader); ok {
+			return answer{Reads: r.reads()}
+		}
+		return answer{}
 	case "memory":
 		runtime.GC()
 		runtime.GC()

@@ -98,6 +98,7 @@ func (s servers) do(what string) (answer, error) {
 	for _, a := range answers {
 		sum.Open += a.Open
 		sum.InUse += a.InUse
+		sum.Reads += a.Reads
 	}
 	return sum, errors.Join(errs...)
 }

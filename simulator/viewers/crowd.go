@@ -135,6 +135,7 @@ func (c *crowd) message(i int, m message, now time.Time) error {
 		return err
 	}
 	if fresh {
+		c.tally.Different++
 		c.note(r)
 	}
 	c.tally.Frames++

@@ -38,6 +38,7 @@ type Counts struct {
 
 	Bytes      uint64 `json:"bytes"` // read from the network
 	Frames     uint64 `json:"frames"`
+	Different  uint64 `json:"different"`  // frames that no other viewer of the process had had lately
 	Deliveries uint64 `json:"deliveries"` // deltas that led a viewer on
 	// Advanced is by how much of the log they did, over all viewers: the same
 	// whether deltas were united on the way or not.
@@ -77,6 +78,7 @@ func (c *Counts) each(o *Counts, visit func(mine *uint64, others uint64)) {
 	visit(&c.Deflated, o.Deflated)
 	visit(&c.Bytes, o.Bytes)
 	visit(&c.Frames, o.Frames)
+	visit(&c.Different, o.Different)
 	visit(&c.Deliveries, o.Deliveries)
 	visit(&c.Advanced, o.Advanced)
 	visit(&c.Snaps, o.Snaps)
