@@ -16,7 +16,8 @@ import (
 type stormCommand struct {
 	Connections int           `help:"How many." default:"200000"`
 	PerServer   int           `help:"Connections of one server process at most." default:"19000"`
-	Bytes       int           `help:"Size of a delta; one a second comes all the while." default:"576"`
+	Bytes       int           `help:"Size of a delta." default:"576"`
+	Every       time.Duration `help:"Time between deltas, from the calm on. One a second to 200,000 is more than two cores can deliver." default:"10s"`
 	Calm        time.Duration `help:"How long is looked at before the storm." default:"10s"`
 	Spread      time.Duration `help:"Time within which viewers knock again: 250ms is the client's own first wait." default:"250ms"`
 	InFlight    int           `help:"Handshakes of a process at a time." default:"256"`
@@ -127,13 +128,13 @@ func (s *storm) end() error {
 	return errors.Join(err, <-ended)
 }
 
-// until publishes once a second and shows how far viewers are, until done says
+// until publishes now and then, if that has begun, and shows how far viewers are, until done says
 // so. Whether that was in time is told.
 func (s *storm) until(ctx context.Context, word string, patience time.Duration, done func(viewers.Counts) bool) (bool, error) {
 	begun, shown := time.Now(), time.Time{}
 	for {
-		if now := time.Now(); now.After(s.next) {
-			s.next = now.Add(time.Second)
+		if now := time.Now(); !s.next.IsZero() && now.After(s.next) {
+			s.next = now.Add(s.flags.Every)
 			if _, err := s.servers.do("publish"); err != nil {
 				return false, err
 			}
@@ -161,6 +162,7 @@ func (s *storm) until(ctx context.Context, word string, patience time.Duration, 
 // strike looks at the calm, cuts everybody off and waits until they are back.
 func (s *storm) strike(ctx context.Context) error {
 	r := s.report
+	s.next = time.Now() // deltas begin
 	reads, err := s.servers.do("reads")
 	if err != nil {
 		return err
@@ -207,7 +209,7 @@ func (s *storm) account(ctx context.Context, before *viewers.Tally, reads uint64
 	r.StormReads = now.Reads - reads
 	// Looks go by the clock: as many as in the calm for the time, and one for each node.
 	r.regularReads = float64(r.CalmReads)*r.BackSeconds/r.CalmSeconds + float64(r.Servers)
-	after, err := s.crew.Settle(ctx, settlePatience)
+	after, err := s.crew.Settle(ctx, max(settlePatience, s.flags.Patience/5))
 	if err != nil {
 		return err
 	}
@@ -243,7 +245,7 @@ func (r *stormReport) verdict() error {
 func (r *stormReport) String() string {
 	return fmt.Sprintf(`%d connections to %d servers, all cut off at once; all back after %.1f s; missing %d, behind %d, gaps %d
 errors %v, lost %v
-frames %d, of which %d different (by process of viewers); %d snaps
+frames %d, of which %d different, pings aside (by process of viewers); %d snaps
 bucket read %d times by the nodes, as in the calm: %d times in %.1f s
 deltas meanwhile: latency p50 %.0f ms, p99 %.0f ms; CPU of the servers %.1f s, of the viewers %.1f s; servers %.1f MB resident
 `, r.Dropped, r.Servers, r.BackSeconds, r.Missing, r.Behind, r.Gaps, r.Failures, r.Lost, r.Frames, r.Different, r.Snaps,

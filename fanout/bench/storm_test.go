@@ -16,7 +16,7 @@ func TestAStormBringsEverybodyBack(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the epoll engine is for Linux")
 	}
-	c := stormCommand{Connections: 60, PerServer: 25, Bytes: 576, Calm: 300 * time.Millisecond, Spread: 50 * time.Millisecond, InFlight: 16, Patience: 20 * time.Second}
+	c := stormCommand{Connections: 60, PerServer: 25, Bytes: 576, Every: 200 * time.Millisecond, Calm: 300 * time.Millisecond, Spread: 50 * time.Millisecond, InFlight: 16, Patience: 20 * time.Second}
 	r, err := c.play(t.Context())
 	if err != nil {
 		t.Fatal(err)

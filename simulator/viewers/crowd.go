@@ -135,8 +135,10 @@ func (c *crowd) message(i int, m message, now time.Time) error {
 		return err
 	}
 	if fresh {
-		c.tally.Different++
 		c.note(r)
+		if r.kind != schemas.FramePing {
+			c.tally.Different++
+		}
 	}
 	c.tally.Frames++
 	return c.frame(i, r, now)

@@ -38,7 +38,7 @@ type Counts struct {
 
 	Bytes      uint64 `json:"bytes"` // read from the network
 	Frames     uint64 `json:"frames"`
-	Different  uint64 `json:"different"`  // frames that no other viewer of the process had had lately
+	Different  uint64 `json:"different"`  // of them, pings aside, those that no other viewer of the process had had lately
 	Deliveries uint64 `json:"deliveries"` // deltas that led a viewer on
 	// Advanced is by how much of the log they did, over all viewers: the same
 	// whether deltas were united on the way or not.
