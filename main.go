@@ -79,7 +79,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	cmd.BindTo(ctx, (*context.Context)(nil))
-	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), ingest.AwaitProof(receipts.AwaitAt), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), publish.OpenRegister(stores.ForOperators), service.Connect(connect), publish.Connect(connectAnnouncer))
+	cmd.Bind(cli.Logger(os.Stderr), ingest.OpenStores(stores.ForIngest), ingest.AwaitProof(receipts.AwaitAt), aggregate.OpenStores(stores.ForAggregate), publish.OpenStores(stores.ForPublish), publish.OpenRegister(stores.ForOperators), publish.OpenPublication(stores.ForPublication), ingest.OpenKeys(stores.KeysForIngest), publish.CommandPath(cmd.Command()), service.Connect(connect), publish.Connect(connectAnnouncer))
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tallystream:", err)
 		os.Exit(exitCode(err))
@@ -114,7 +114,10 @@ func exitCode(err error) int {
 // keysCommand is `tallystream keys`.
 type keysCommand struct {
 	ingest.KeysCommand
-	Media fanout.MediaKeyCommand `cmd:"" help:"Make a key for a medium, and the line of the media keys file that knows it."`
+	Change publish.KeysChangeCommand `cmd:"" help:"Write a change of roster or keys, for root keys to sign."`
+	Sign   publish.KeysSignCommand   `cmd:"" help:"Add a root key's signature to a change."`
+	Submit publish.KeysSubmitCommand `cmd:"" help:"Hand a signed change to whoever publishes, and wait until it is in the log."`
+	Media  fanout.MediaKeyCommand    `cmd:"" help:"Make a key for a medium, and the line of the media keys file that knows it."`
 }
 
 // versionCommand is `tallystream version`.

@@ -137,7 +137,7 @@ func addresses(t *testing.T, url, authorities string) map[string]service.BusAddr
 	if cli.Fanout.BusOptions.TLSCA != authorities {
 		t.Errorf("fanout is told %q", cli.Fanout.BusOptions.TLSCA)
 	}
-	return map[string]service.BusAddress{"ingest": cli.Ingest.BusAt(), "aggregate": cli.Aggregate.BusAt(), "publish": cli.Publish.BusAt()}
+	return map[string]service.BusAddress{"ingest": cli.Ingest.BusAt(), "aggregate": cli.Aggregate.BusAt(), "publish": cli.Publish.Service.BusAt()}
 }
 
 // certificateOf is some other authority's certificate.

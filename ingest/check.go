@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"tallystream/schemas"
 )
@@ -61,8 +62,12 @@ func (s *Server) bodyFits(d *desk) *refusal {
 // hasBudget reports whether the keys that claim to have signed have something
 // left to spend. Nothing is spent yet.
 func (s *Server) hasBudget(lines []schemas.Signature, f *form) *refusal {
+	ring := s.cfg.Keys()
+	if ring == nil {
+		return unknownKeys()
+	}
 	for i := range lines {
-		if key := s.cfg.Keyring.Lookup(lines[i].Name); key != nil && s.budgets.spent(key) {
+		if key := ring.Lookup(lines[i].Name); key != nil && s.budgets.spent(key) {
 			return s.overBudget(f, i)
 		}
 	}
@@ -71,17 +76,26 @@ func (s *Server) hasBudget(lines []schemas.Signature, f *form) *refusal {
 
 // authorized checks the signatures and spends from the first key's budget.
 func (s *Server) authorized(d *desk) *refusal {
-	if err := s.cfg.Keyring.Authorize(s.cfg.Election, &d.envelope, d.unit, d.submission.Correction != nil); err != nil {
+	ring := s.cfg.Keys()
+	if ring == nil {
+		return unknownKeys()
+	}
+	if err := ring.Authorize(s.cfg.Election, &d.envelope, d.unit, d.submission.Correction != nil); err != nil {
 		return refusalOf(err)
 	}
-	return s.spend(d.envelope.Signatures(), &envelopeForm)
+	return s.spend(ring, d.envelope.Signatures(), &envelopeForm)
+}
+
+// unknownKeys refuses while nobody says which keys are in force.
+func unknownKeys() *refusal {
+	return &refusal{code: schemas.ProblemUnavailable, detail: "Which keys may sign is not known for the moment; send the same again.", after: time.Second}
 }
 
 // spend charges the first key of the roster, of lines that are verified.
-func (s *Server) spend(lines []schemas.Signature, f *form) *refusal {
+func (s *Server) spend(ring *schemas.Keyring, lines []schemas.Signature, f *form) *refusal {
 	for i := range lines {
 		// Lines by unknown keys are ignored, as everywhere in signed notes.
-		if key := s.cfg.Keyring.Lookup(lines[i].Name); key != nil && key.Hash == lines[i].Hash {
+		if key := ring.Lookup(lines[i].Name); key != nil && key.Hash == lines[i].Hash {
 			if !s.budgets.spend(key) {
 				return s.overBudget(f, i)
 			}

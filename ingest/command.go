@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tallystream/ingest/stream"
+	"tallystream/schemas"
 	"tallystream/service"
 )
 
@@ -26,11 +28,17 @@ type Stores struct {
 // onCommit is called when the stream grew, and does not block.
 type OpenStores func(ctx context.Context, o service.Options, opened *service.Opened, onCommit func(), registry prometheus.Registerer, log *slog.Logger) (*Stores, error)
 
+// OpenKeys opens what says which keys may sign; main.go binds it to
+// publish/stores.
+type OpenKeys func(ctx context.Context, o service.Options, bucket string, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (keys Keys, close func() error, err error)
+
 // Command is `tallystream ingest`.
 type Command struct {
 	service.Options
-	Listen string `help:"Address that takes submissions." default:"127.0.0.1:8081"`
-	Limits struct {
+	Bucket     string `help:"Directory that is published, where --follow-keys finds rosters; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
+	FollowKeys bool   `help:"Follow changes of roster and keys by root keys. Reads the register and the published log, and takes nothing while they do not answer."`
+	Listen     string `help:"Address that takes submissions." default:"127.0.0.1:8081"`
+	Limits     struct {
 		KeyRate      float64 `help:"Submissions a second that one key may send." default:"200"`
 		FailureRate  float64 `help:"Failed requests a second that one address may make; negative: no limit." default:"1"`
 		AddressConns int     `help:"Connections from one address." default:"512"`
@@ -38,7 +46,7 @@ type Command struct {
 }
 
 // Run serves until ctx ends, then finishes what is in flight.
-func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, connect service.Connect) (err error) {
+func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, openKeys OpenKeys, connect service.Connect) (err error) {
 	if err := service.CheckConfiguration(ctx, "ingest", c.Options, log); err != nil {
 		return err
 	}
@@ -67,8 +75,20 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	}
 	defer func() { err = errors.Join(err, stores.Close()) }()
 	watch := NewWatch(stores.Lag, log)
+	var keys func() *schemas.Keyring
+	if c.FollowKeys {
+		source, closeKeys, err := openKeys(ctx, c.Options, c.Bucket, opened, g.Status.Registry, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, closeKeys()) }()
+		followed := NewKeyWatch(source, log, time.Now)
+		keys = followed.Keyring
+		g.Go(func() error { return followed.Run(ctx) })
+	}
 	server, err := New(Config{
 		Election: opened.Election, Keyring: opened.Keyring, Signer: signer, Verifier: verifier, Stream: stores.Stream, States: stores.States,
+		Keys:   keys,
 		Busy:   func(err error) bool { return errors.Is(err, stream.ErrBusy) },
 		Behind: watch.Behind,
 		Limits: Limits{

@@ -43,6 +43,9 @@ type Config struct {
 	Verifier string
 	Stream   Appender
 	States   States
+	// Keys is the keys that may sign now; nil while that is not known, and then
+	// nothing is taken. Default: those of Keyring, for good.
+	Keys func() *schemas.Keyring
 	// Busy reports whether an error of Stream.Append means that the stream is
 	// full for the moment: 503 busy. Any other error is 503 unavailable.
 	// Default: none does.
@@ -73,6 +76,9 @@ func New(cfg Config) (*Server, error) {
 	switch {
 	case cfg.Election == nil, cfg.Keyring == nil, cfg.Signer == nil, cfg.Stream == nil, cfg.States == nil, cfg.Metrics == nil:
 		return nil, errors.New("ingest: election, keyring, signer, stream, states and metrics are required")
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = func() *schemas.Keyring { return cfg.Keyring }
 	}
 	if cfg.Busy == nil {
 		cfg.Busy = func(error) bool { return false }

@@ -63,10 +63,14 @@ func (s *Server) checkRelease(r *http.Request, d *desk, record []byte) *refusal 
 	if ref := s.passGate(r); ref != nil {
 		return ref
 	}
-	if err := s.cfg.Keyring.AuthorizeRelease(s.cfg.Election, l, d.unit); err != nil {
+	ring := s.cfg.Keys()
+	if ring == nil {
+		return unknownKeys()
+	}
+	if err := ring.AuthorizeRelease(s.cfg.Election, l, d.unit); err != nil {
 		return refusalOf(err)
 	}
-	return s.spend(l.Signatures(), &releaseForm)
+	return s.spend(ring, l.Signatures(), &releaseForm)
 }
 
 // writeReleaseReceipt signs the receipt into d.note.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -59,6 +60,8 @@ type Command struct {
 	Test        string        `help:"Mark reports in the common data format as those of a test, such as \"rehearsal\"." placeholder:"KIND"`
 	UnitReports bool          `help:"Write reports by unit in the common data format, too (5.6 GB for the US)."`
 	Witness     []string      `help:"Witness to ask for cosignatures: its verifier key, a space, and the URL where it takes checkpoints; may be repeated." sep:"none" placeholder:"'KEY URL'"`
+	Roots       string        `help:"File with the root keys that may change roster and keys, for the log's first leaf: {\"threshold\":2,\"roots\":[\"NAME+HASH+KEY\"]}." type:"path"`
+	NextKey     string        `help:"Private key file that signs beside the publisher's while one is handed over to the next." type:"path"`
 	ReceiptKey  string        `help:"Verifier key of receipts, for the log's first leaf." placeholder:"NAME+HASH+KEY"`
 	LiveURL     string        `help:"Where the fanout serves, such as wss://live.example.org; empty: beside the pages."`
 }
@@ -91,7 +94,11 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	if err != nil {
 		return err
 	}
-	p := &post{command: c, opened: opened, stores: stores, witnesses: witnesses, secret: secret, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	p := &post{keys: keys, command: c, opened: opened, stores: stores, witnesses: witnesses, secret: secret, link: link, metrics: NewMetrics(g.Status.Registry), log: log, wake: make(chan struct{}, 1)}
 	if err := link.OnHint(service.LedgerTopic, p.hint); err != nil {
 		return err
 	}
@@ -105,6 +112,34 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	log.InfoContext(ctx, "publishing", "election", opened.Election.Definition.Election, "stores", c.Stores)
 	g.Go(func() error { return p.run(ctx) })
 	return g.Wait()
+}
+
+// keys reads the flags --roots and --next-key.
+func (c *Command) keys() (k publisherKeys, err error) {
+	if c.Roots != "" {
+		f, err := ReadRoots(c.Roots)
+		if err != nil {
+			return k, err
+		}
+		k.threshold, k.roots = f.Threshold, f.Roots
+	}
+	if c.NextKey != "" {
+		b, err := os.ReadFile(c.NextKey)
+		if err != nil {
+			return k, fmt.Errorf("--next-key: %w", err)
+		}
+		if k.next, _, err = schemas.OpenPrivateKey(string(b)); err != nil {
+			return k, fmt.Errorf("--next-key: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// publisherKeys are the root keys, and the key that comes next.
+type publisherKeys struct {
+	threshold int
+	roots     []string
+	next      note.Signer // nil: none is handed over
 }
 
 // witnesses reads the flag --witness.

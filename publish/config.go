@@ -92,6 +92,20 @@ type Config struct {
 	// election hides units (Rules.Suppression), and the same for the whole night.
 	Secret *suppress.Secret
 
+	// Roots are the offline keys of which Threshold must sign each change of
+	// roster and keys. They stand in the log's first leaf; without any nothing may
+	// change. A later start may leave them out.
+	Roots     []string
+	Threshold int
+	// NextSigner signs beside Signer while one key is handed over to the next;
+	// nil: nobody does.
+	NextSigner note.Signer
+	// Lag is how long the oldest record that is not in the ledger waits; nil: it is
+	// not known, and a change of keys waits for Drain alone.
+	Lag func(ctx context.Context) (time.Duration, error)
+	// Drain is how long a change of keys waits before it is logged.
+	Drain time.Duration
+
 	// Witnesses are asked to cosign each checkpoint, for a second at most. Whether
 	// they do changes nothing here.
 	Witnesses []*witness.Client
@@ -161,6 +175,9 @@ func (c *Config) setDefaults() error {
 	if err := c.checkSecret(); err != nil {
 		return err
 	}
+	if c.NextSigner != nil && c.NextSigner.Name() != c.Signer.Name() {
+		return fmt.Errorf("publish: Config.NextSigner is named %q, want the election's origin", c.NextSigner.Name())
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -175,7 +192,7 @@ func (c *Config) setDefaults() error {
 		or    time.Duration
 	}{
 		{&c.DeltaEvery, DefaultDeltaEvery}, {&c.SnapshotEvery, DefaultSnapshotEvery}, {&c.PagesEvery, DefaultPagesEvery},
-		{&c.HeartbeatEvery, DefaultHeartbeatEvery}, {&c.PollEvery, DefaultPollEvery},
+		{&c.HeartbeatEvery, DefaultHeartbeatEvery}, {&c.Drain, DefaultDrain}, {&c.PollEvery, DefaultPollEvery},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.or

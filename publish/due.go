@@ -38,7 +38,7 @@ func (s *Sequencer) tickAt() time.Time {
 }
 
 func (s *Sequencer) tickDue(now time.Time) bool {
-	return len(s.waiting) > 0 || !now.Before(s.tick.next) || s.isQuiet(now, quietBeforeTick)
+	return len(s.waiting) > 0 || s.changeDue() || !now.Before(s.tick.next) || s.isQuiet(now, quietBeforeTick)
 }
 
 func (s *Sequencer) snapshotAt() time.Time {

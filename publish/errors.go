@@ -67,6 +67,9 @@ func fatal(err error) bool {
 	if _, ok := errors.AsType[*ImbalanceError](err); ok {
 		return true
 	}
+	if _, ok := errors.AsType[*PowersError](err); ok {
+		return true
+	}
 	_, ok := errors.AsType[*ReplayError](err)
 	return ok
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -169,6 +170,9 @@ func (s *Sequencer) decide(ctx context.Context, note, stage []byte, d *decision)
 	next.note, next.stage, next.stageObject = note, stage, schemas.Digest{}
 	if d.pause != nil {
 		next.pause = d.pause
+	}
+	if d.power > 0 {
+		next.powers = append(slices.Clip(next.powers), d.power)
 	}
 	if len(stage) > maxStage {
 		next.stage, next.stageObject = nil, schemas.DigestOf(stage)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"tallystream/aggregate/ledger"
@@ -27,6 +28,10 @@ type decision struct {
 	// pause is the signed note of the stage's statement, where that says that
 	// publication rests or goes on.
 	pause []byte
+	// power is the index of the stage's statement, where that is of root keys; 0:
+	// it is not. roster is then the one in force.
+	power  int64
+	roster []byte
 }
 
 // tree is the log that the snapshot commits to: all but the snapshot's own
@@ -111,6 +116,12 @@ func (s *Sequencer) finish(ctx context.Context, d *decision, do doing) (edge *lo
 		return nil, err
 	}
 	s.cfg.Metrics.treeSize.Set(float64(edge.Tree().N))
+	if d.roster != nil {
+		current := mutable(schemas.RosterKey, d.roster, typeJSON)
+		if err := do("roster", func() error { return s.replaceObject(ctx, current) }); err != nil {
+			return nil, err
+		}
+	}
 	if d.pause != nil {
 		if err := do("pause", func() error { return s.replace(ctx, schemas.PauseKey, d.pause) }); err != nil {
 			return nil, err
@@ -128,16 +139,20 @@ func (s *Sequencer) finish(ctx context.Context, d *decision, do doing) (edge *lo
 
 // replace moves a name to a note, as long as no other sequencer is in force.
 func (s *Sequencer) replace(ctx context.Context, key string, note []byte) error {
+	return s.replaceObject(ctx, mutable(key, note, typeText))
+}
+
+func (s *Sequencer) replaceObject(ctx context.Context, o bucket.Object) error {
 	if err := s.inForce(ctx); err != nil {
 		return err
 	}
-	return s.cfg.Bucket.Replace(ctx, mutable(key, note, typeText))
+	return s.cfg.Bucket.Replace(ctx, o)
 }
 
 // checkpoint signs the log's tree, and has it cosigned by the witnesses.
 func (s *Sequencer) checkpoint(ctx context.Context, tree tlog.Tree) ([]byte, error) {
 	c := log.Checkpoint{Origin: s.cfg.Election.Definition.Origin, Tree: tree}
-	b, err := c.Sign(s.cfg.Signer)
+	b, err := c.Sign(s.cfg.signers()...)
 	if err != nil {
 		return nil, fmt.Errorf("signing the checkpoint of %d leaves: %w", tree.N, err)
 	}
@@ -322,6 +337,15 @@ func leafOf(e *schemas.Entry, record []byte) ([]byte, error) {
 	return b, nil
 }
 
+// signers are ours, and while one key is handed over to the next both: a reader
+// who knows either verifies what is signed.
+func (c *Config) signers() []note.Signer {
+	if c.NextSigner == nil {
+		return []note.Signer{c.Signer}
+	}
+	return []note.Signer{c.Signer, c.NextSigner}
+}
+
 // definitionLeaf is the first leaf: the election, the roster, and whose keys
 // sign. Without root keys all of that is so for good.
 func (c *Config) definitionLeaf() ([]byte, error) {
@@ -329,6 +353,7 @@ func (c *Config) definitionLeaf() ([]byte, error) {
 	l := &leaf.Definition{
 		Origin: d.Origin, Election: d.Election,
 		Definition: fileOf(c.Definition), Roster: fileOf(c.Roster),
+		Threshold: c.Threshold, Roots: c.Roots,
 		Keys: []leaf.RoleKey{{Role: leaf.LogKey, Key: c.VerifierKey}, {Role: leaf.SnapshotKey, Key: c.VerifierKey}},
 	}
 	if c.ReceiptKey != "" {

@@ -24,15 +24,9 @@ func (s *Sequencer) manifest(p *plan) []schemas.ManifestEntry {
 	}
 	out = append(out, s.shelf.exports.named()...)
 	out = append(out, ofBytes(schemas.DefinitionKey, schemas.DefinitionKey, s.cfg.Definition))
-	out = append(out, ofBytes(schemas.RosterKey, s.rosterKey(), s.cfg.Roster))
+	out = append(out, ofBytes(schemas.RosterKey, rosterAt(fileOf(s.powers.roster)), s.powers.roster))
 	slices.SortFunc(out, func(a, b schemas.ManifestEntry) int { return cmp.Compare(a.Name, b.Name) })
 	return out
-}
-
-// rosterKey is where this roster lies for good; schemas.RosterKey holds the one
-// in force.
-func (s *Sequencer) rosterKey() string {
-	return schemas.ContentKey("rosters", schemas.DigestOf(s.cfg.Roster), ".json")
 }
 
 func ofBytes(name, key string, b []byte) schemas.ManifestEntry {

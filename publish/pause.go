@@ -163,7 +163,7 @@ func (s *Sequencer) declare(w *wish) *declaration {
 // writePause signs the statement and brings it to the log, in a stage of its
 // own that holds it byte for byte: whoever finishes it signs nothing.
 func (s *Sequencer) writePause(ctx, running context.Context, x *declaration) written {
-	note, err := schemas.AppendNote(nil, x.pause.AppendText(nil), s.cfg.Signer)
+	note, err := schemas.AppendNote(nil, x.pause.AppendText(nil), s.cfg.signers()...)
 	if err != nil {
 		return written{err: fmt.Errorf("signing the statement of a pause: %w", err)}
 	}
@@ -219,6 +219,7 @@ func (s *Sequencer) unmoved() error {
 const (
 	ReasonBooksDiffer = "books-differ"
 	ReasonLedgerBack  = "ledger-went-back"
+	ReasonKeys        = "revoked-key"
 )
 
 // publicReason is what the public is told of an error that ends publication;
@@ -226,14 +227,24 @@ const (
 // nothing here can be trusted.
 func publicReason(err error) (reason, text string) {
 	_, imbalance := errors.AsType[*ImbalanceError](err)
+	_, powers := errors.AsType[*PowersError](err)
 	_, replay := errors.AsType[*ReplayError](err)
 	switch {
+	case powers:
+		return ReasonKeys, "A submission was signed by a key that had been revoked. The numbers shown stay as they were before it."
 	case imbalance || replay:
 		return ReasonBooksDiffer, "Two independent counts of the same submissions differ. The numbers shown are those of the last time that they agreed."
 	case errors.Is(err, ErrLedgerBehind):
 		return ReasonLedgerBack, "The store of what was counted is behind what was published. The numbers shown stay as they were."
 	}
 	return "", ""
+}
+
+// heldBack reports whether an error is a reason for the pause that stands
+// already: heartbeats go on, and nothing is read until it is mended.
+func (s *Sequencer) heldBack(err error) bool {
+	reason, _ := publicReason(err)
+	return reason != "" && s.paused() && !s.first
 }
 
 // lastWords bounds the time that a sequencer which must stop takes to say so.

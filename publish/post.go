@@ -20,6 +20,7 @@ type post struct {
 	stores    *Stores
 	link      Link
 	witnesses []*witness.Client
+	keys      publisherKeys
 	secret    *suppress.Secret // nil where nobody is hidden
 	metrics   *Metrics
 	log       *slog.Logger
@@ -183,6 +184,7 @@ func (p *post) newSequencer() (*Sequencer, error) {
 		Ledger: p.stores.Ledger, Register: p.stores.Register, Bucket: p.stores.Bucket, Announcer: p.link,
 		Signer: p.stores.Signer, VerifierKey: p.stores.Verifier, Wake: p.wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
+		Threshold: p.keys.threshold, Roots: p.keys.roots, NextSigner: p.keys.next,
 		Witnesses: p.witnesses, ReceiptKey: c.ReceiptKey, Secret: p.secret, Test: c.Test, UnitReports: c.UnitReports,
 		Metrics: p.metrics, Logger: p.log,
 	})

@@ -50,7 +50,9 @@ func copyOf(t *testing.T, b *books, store *strictBucket, data, name string) func
 			Close: func() error { return nil },
 		}, nil
 	}
-	connect := func(service.BusAddress, schemas.ElectionID) (publish.Link, error) { return wire{newViewer(t, store)}, nil }
+	connect := func(service.BusAddress, schemas.ElectionID) (publish.Link, error) {
+		return wire{newViewer(t, store)}, nil
+	}
 	command := publish.Command{Options: service.Options{Data: data}, Heartbeat: time.Minute}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +32,9 @@ func (s *Sequencer) open(ctx context.Context) error {
 		if err := s.refuseUnmarked(ctx); err != nil {
 			return err
 		}
+		if err := s.beginPowers(); err != nil {
+			return err
+		}
 	} else if err := s.resume(ctx); err != nil {
 		return err
 	}
@@ -47,7 +49,7 @@ func (s *Sequencer) open(ctx context.Context) error {
 // and no other's.
 func (s *Sequencer) putElection(ctx context.Context) error {
 	fixed := append(s.pages.fixed(), mutable(schemas.DefinitionKey, s.cfg.Definition, typeJSON))
-	fixed = append(fixed, immutable(s.rosterKey(), s.cfg.Roster, typeJSON))
+	fixed = append(fixed, immutable(rosterAt(fileOf(s.cfg.Roster)), s.cfg.Roster, typeJSON))
 	err := s.cfg.Bucket.PutNew(ctx, fixed...)
 	if errors.Is(err, bucket.ErrDiffers) {
 		return fmt.Errorf("%w: it holds another definition: %w", ErrForeign, err)
@@ -68,7 +70,7 @@ func (s *Sequencer) putCurrent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	current = append(current, mutable(schemas.RosterKey, s.cfg.Roster, typeJSON))
+	current = append(current, mutable(schemas.RosterKey, s.powers.roster, typeJSON))
 	if err := s.cfg.Bucket.Replace(ctx, append(current, contracts...)...); err != nil {
 		return fmt.Errorf("publishing the roster and the pages' configuration: %w", err)
 	}
@@ -120,7 +122,7 @@ func (s *Sequencer) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkFirstLeaf(ctx); err != nil {
+	if err := s.openPowers(ctx); err != nil {
 		return err
 	}
 	if err := s.openPause(); err != nil {
@@ -215,23 +217,6 @@ func (s *Sequencer) refuseBehind(ctx context.Context, last schemas.SnapshotNumbe
 		return err // who published it took an epoch after ours
 	}
 	return fmt.Errorf("%w: it has snapshot %d, and the register knows of %d only (restore a newer register)", ErrForeign, last+1, last)
-}
-
-// checkFirstLeaf holds our election, roster and keys against those that the log
-// began with: without root keys nobody may change them.
-func (s *Sequencer) checkFirstLeaf(ctx context.Context) error {
-	first, err := log.NewReader(s.cfg.Bucket, s.shelf.edge.Tree()).Leaf(ctx, 0)
-	if err != nil {
-		return fmt.Errorf("reading the log's first leaf: %w", err)
-	}
-	ours, err := s.cfg.definitionLeaf()
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(first, ours) {
-		return fmt.Errorf("%w: the log began with another roster or other keys, and has no root keys that could change them", ErrForeign)
-	}
-	return nil
 }
 
 // refuseUnmarked stops at a bucket that has snapshots while the register knows

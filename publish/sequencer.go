@@ -60,9 +60,10 @@ type Sequencer struct {
 	pause     *leaf.Pause  // the newest statement of a pause in the log; nil: none
 	wish      *wish        // what an operator wants, and is not in the log yet; nil: nothing
 	nextWish  time.Time    // when the register is asked for one
-	broken    bool         // a writing failed: what was decided may not be finished
-	restated  bool         // a statement stands in the log that no snapshot follows yet
-	behindBy  *plan        // the newest snapshot, while some pages show less than it says; else nil
+	powers    powers
+	broken    bool  // a writing failed: what was decided may not be finished
+	restated  bool  // a statement stands in the log that no snapshot follows yet
+	behindBy  *plan // the newest snapshot, while some pages show less than it says; else nil
 }
 
 // drainTime is how long a snapshot that is being written may take to its end
@@ -253,9 +254,13 @@ func (s *Sequencer) Step(ctx context.Context) error {
 func (s *Sequencer) turn(ctx context.Context) error {
 	now := s.cfg.Now()
 	s.hear(ctx, now)
+	s.hearChange(ctx, now)
+	if s.changeDue() && s.writing == nil {
+		s.hinted, s.nextRead = true, time.Time{} // it follows a cut
+	}
 	if s.readDue(now) {
 		if err := s.read(ctx, now); err != nil {
-			if fatal(err) || ctx.Err() != nil {
+			if (fatal(err) && !s.heldBack(err)) || ctx.Err() != nil {
 				return err
 			}
 			s.cfg.Metrics.ledgerErr.Inc()
@@ -272,6 +277,11 @@ func (s *Sequencer) turn(ctx context.Context) error {
 		st := s.declare(s.wish)
 		s.wish = nil
 		s.begin(ctx, func(ctx, running context.Context) written { return s.writePause(ctx, running, st) })
+	case s.changeDue() && !s.behind():
+		st, leaves := s.queue.take()
+		c := s.powers.change
+		s.fold.log++
+		s.begin(ctx, func(ctx, running context.Context) written { return s.writeChange(ctx, running, st, leaves, c) })
 	case s.snapshotDue(now):
 		p := s.plan(now)
 		s.begin(ctx, func(ctx, running context.Context) written { return s.write(ctx, running, p) })
@@ -319,6 +329,11 @@ func (s *Sequencer) count(ctx context.Context, view ledger.View) error {
 	err := view.Entries(ctx, slices.Clone(s.fold.sizes), func(entry schemas.Entry, record []byte) error {
 		if logged && !s.queue.has(&entry) {
 			return nil
+		}
+		if !s.queue.has(&entry) {
+			if err := s.inForceFor(&entry, record); err != nil {
+				return err
+			}
 		}
 		if err := s.fold.apply(&entry, record); err != nil {
 			return err

@@ -65,9 +65,13 @@ func (s *Sequencer) catchUp(ctx, running context.Context, p *plan) written {
 type written struct {
 	plan  *plan       // nil: leaves of the log only
 	pause *leaf.Pause // the statement that is in the log now; nil: none
-	note  schemas.Digest
-	took  time.Duration // of documents, manifest, note and latest
-	bytes int64
+	// change is a statement of root keys that is in the log now, at index power;
+	// nil: none.
+	change *change
+	power  int64
+	note   schemas.Digest
+	took   time.Duration // of documents, manifest, note and latest
+	bytes  int64
 	// pagesBehind: pages that show less than the plan says were not due yet.
 	// onlyPages: the plan was published before, and its pages were caught up.
 	pagesBehind, onlyPages bool
@@ -134,6 +138,9 @@ func (s *Sequencer) closed(w written) error {
 	if w.plan == nil { // leaves of the log only
 		if w.err == nil && w.pause != nil {
 			s.restate(w.pause)
+		}
+		if w.err == nil && w.change != nil {
+			return s.empower(w.change, w.power)
 		}
 		return w.err
 	}
@@ -279,7 +286,7 @@ func (s *Sequencer) decision(p *plan) (*decision, error) {
 	d.stage.to, d.stage.snapshot = tree, p.snapshot.Number
 	p.snapshot.Root = schemas.Digest(tree.Hash)
 	var err error
-	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.Signer); err != nil {
+	if p.note, err = schemas.AppendNote(nil, p.snapshot.AppendText(nil), s.cfg.signers()...); err != nil {
 		return nil, fmt.Errorf("signing snapshot %d: %w", p.snapshot.Number, err)
 	}
 	d.note = p.note

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"fmt"
 )
@@ -99,6 +100,18 @@ func (e *Election) openKey(entry *KeyEntry) (*Key, error) {
 
 // Lookup finds a key by its name; nil if there is none.
 func (r *Keyring) Lookup(name []byte) *Key { return r.byName[string(name)] }
+
+// Both returns the keys that are in both rosters, in the same role and for the
+// same counties.
+func (r *Keyring) Both(other *Keyring) *Keyring {
+	both := &Keyring{byName: map[string]*Key{}}
+	for name, key := range r.byName {
+		if o := other.byName[name]; o != nil && o.Hash == key.Hash && o.Role == key.Role && o.County == key.County && bytes.Equal(o.Public, key.Public) {
+			both.byName[name] = key
+		}
+	}
+	return both
+}
 
 // Covers reports whether k may sign for county c.
 func (k *Key) Covers(c CountyIndex) bool { return k.County == AnyCounty || k.County == c }

@@ -126,3 +126,30 @@ func ForOperators(ctx context.Context, o service.Options, opened *service.Opened
 	}
 	return r, s.Close, nil
 }
+
+// ForPublication opens register and bucket, for changes of keys. It is a
+// publish.OpenPublication.
+func ForPublication(ctx context.Context, o service.Options, bucket string, opened *service.Opened, registry prometheus.Registerer, log *slog.Logger) (*publish.Stores, error) {
+	s, err := Open(ctx, Config{Options: o, Bucket: bucket, Opened: opened, Registry: registry, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	out := &publish.Stores{Close: s.Close}
+	if out.Register, err = s.Register(ctx); err == nil {
+		out.Bucket, err = s.Bucket(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return out, nil
+}
+
+// KeysForIngest opens what says which keys may sign. It is an ingest.OpenKeys.
+func KeysForIngest(ctx context.Context, o service.Options, bucket string, opened *service.Opened, _ prometheus.Registerer, log *slog.Logger) (ingest.Keys, func() error, error) {
+	// Metrics of a second opening of the same stores would stand twice.
+	p, err := ForPublication(ctx, o, bucket, opened, prometheus.NewRegistry(), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &publish.Keys{Register: p.Register, Bucket: p.Bucket, Election: opened.Election, Roster: opened.Roster}, p.Close, nil
+}

@@ -315,7 +315,7 @@ type stage struct {
 	done    chan error
 }
 
-func open(t *testing.T) *stage {
+func open(t *testing.T, change ...func(*publish.Config)) *stage {
 	b, err := json.Marshal(definition())
 	if err != nil {
 		t.Fatal(err)
@@ -329,18 +329,41 @@ func open(t *testing.T) *stage {
 	for i := range e.Counties {
 		ledgers.rows = append(ledgers.rows, make([]int64, e.Counties[i].Cells))
 	}
-	s, err := publish.New(publish.Config{
-		Election: e, Definition: b, Roster: roster(), Ledger: ledgers, Register: store, Bucket: store, Announcer: silent{},
+	x := &stage{t: t, e: e, bytes: b, store: store, ledgers: ledgers}
+	x.start(change...)
+	return x
+}
+
+// start begins a publisher over what is there.
+func (x *stage) start(change ...func(*publish.Config)) {
+	x.t.Helper()
+	c := publish.Config{
+		Election: x.e, Definition: x.bytes, Roster: roster(), Ledger: x.ledgers, Register: x.store, Bucket: x.store, Announcer: silent{},
 		Signer: signerOf(origin), VerifierKey: keyOf(origin), ExportEvery: 3 * time.Second, UnitLines: true, UnitReports: true, Test: "rehearsal",
 		Metrics: publish.NewMetrics(prometheus.NewRegistry()), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	for _, f := range change {
+		f(&c)
+	}
+	var err error
+	if x.s, err = publish.New(c); err != nil {
+		x.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(x.t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	return &stage{t, e, b, store, ledgers, s, ctx, stop, done}
+	go func() { done <- x.s.Run(ctx) }()
+	x.ctx, x.stop, x.done = ctx, stop, done
+}
+
+// restart ends the publisher as a kill would, and begins another.
+func (x *stage) restart(change ...func(*publish.Config)) {
+	x.t.Helper()
+	x.stop()
+	if err := <-x.done; err != nil {
+		x.t.Fatal(err)
+	}
+	x.start(change...)
+	time.Sleep(3 * time.Second)
 }
 
 // close publishes everything and ends.

@@ -83,6 +83,15 @@ type Authority struct {
 // New makes an authority without any leaf. Apply the first one next.
 func New() *Authority { return &Authority{last: -1} }
 
+// Check returns the powers that a statement would bring as the next one, and
+// changes nothing.
+func (a *Authority) Check(s *leaf.Statement) (*Powers, error) {
+	if len(a.powers) == 0 {
+		return nil, ErrGenesis
+	}
+	return a.powers[len(a.powers)-1].change(s)
+}
+
 // Apply takes in the leaf at an index. Indexes rise; leaves that change no
 // power may be left out. On an error nothing has changed.
 func (a *Authority) Apply(index int64, l leaf.Leaf) error {
