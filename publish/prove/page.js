@@ -20,6 +20,10 @@ export function differences(el, line) {
   };
   hold("units reporting", el.querySelector("[data-r]"), shownAs(line.reporting));
   hold("units", el.querySelector("[data-n]"), shownAs(line.units));
+  const lowered = line.corrections ?? 0;
+  const told = el.querySelector("[data-c]");
+  if (told) hold("how many corrections", told, `${shownAs(lowered)} ${lowered === 1 ? "correction" : "corrections"}`);
+  else if (lowered > 0 && el.querySelector("[data-m]")) out.push(`corrections are not shown, the document says ${shownAs(lowered)}`);
   const row = (what, cells, counts) => {
     hold(`votes of ${what}`, cells.querySelector("[data-v]"), shownAs(sum(counts)));
     cells.querySelectorAll("[data-t]").forEach((cell, i) => hold(`votes of ${what}, count type ${i + 1}`, cell, shownAs(counts[i])));
@@ -219,7 +223,7 @@ function conclude(base, proofs, { shown, wrong, parts }) {
   const [[first, n], ...older] = parts;
   for (const [step, words] of first.steps) panel.step(step, words);
   const all = shown === 1 ? "the one part" : older.length > 0 ? `${n} of the ${shown} parts` : `all ${shown} parts`;
-  panel.step("page", `Every count of votes, ballots and units in ${all} of this page is that of its line; shares are made of them.`);
+  panel.step("page", `Every count of votes, ballots, units and corrections in ${all} of this page is that of its line; shares are made of them.`);
   for (const [proof, m] of older) {
     panel.step(`older ${proof.number}`, `${m} parts do not change while the page is live: they are those of snapshot ${proof.number}, leaf ${proof.index}, of which the same was checked.`);
   }
