@@ -20,7 +20,7 @@ type millionCommand struct {
 	Deltas      int           `help:"Deltas that each viewer gets." default:"3"`
 	Every       time.Duration `help:"Time between them at least; the one before arrives everywhere first." default:"1s"`
 	PerServer   int           `help:"Connections of one server process at most." default:"19000"`
-	InFlight    int           `help:"Handshakes of a process at a time." default:"32"`
+	InFlight    int           `help:"Handshakes of a process at a time: more of them are fewer turns of the processors." default:"256"`
 	Patience    time.Duration `help:"How long connections, and deliveries, are waited for." default:"10m"`
 	Force       bool          `help:"Try though a limit is too low."`
 	JSON        bool          `help:"Write JSON to standard output."`
