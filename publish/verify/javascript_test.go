@@ -100,6 +100,16 @@ func askJavaScript(t *testing.T, night site, variants []variant, env ...string) 
 	return got
 }
 
+// followsInJavaScript verifies a night whose roster or keys changed.
+func followsInJavaScript(t *testing.T, late site, key string, counted uint64) {
+	t.Helper()
+	v := against(late, late)
+	v.Name, v.Verifier, v.All = "late", key, true
+	if r := askJavaScript(t, late, []variant{v})["late"]; r.Verdict != verify.Verified || r.Counted != counted {
+		t.Error(print(&r))
+	}
+}
+
 func TestJavaScriptDetectsEveryAttack(t *testing.T) {
 	n := play(t)
 	var variants []variant

@@ -97,6 +97,7 @@ func (x *stage) mayAtIngest(k *publish.Keys, name string) bool {
 // TestAnOfficialsKeyIsReplacedInTheNight by two of three root keys, with a
 // start of the sequencer before and behind it.
 func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
+	var late site
 	synctest.Test(t, func(t *testing.T) {
 		x := open(t, rooted)
 		x.count("oak.1", 1, "official.oak")
@@ -134,7 +135,7 @@ func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
 		x.count("oak.2", 2, "official.oak/2")
 		x.restart(func(c *publish.Config) { c.Roster = next })
 		x.count("oak.3", 1, "official.oak/2")
-		late := x.close()
+		late = x.close()
 		if string(late[schemas.RosterKey]) != string(next) {
 			t.Errorf("the roster in force is\n%s", late[schemas.RosterKey])
 		}
@@ -142,6 +143,7 @@ func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
 			t.Error(print(r))
 		}
 	})
+	followsInJavaScript(t, late, keyOf(origin), 5)
 }
 
 // TestASubmissionByARevokedKeyIsNotPublished: it pauses publication, which says
@@ -170,6 +172,7 @@ func TestASubmissionByARevokedKeyIsNotPublished(t *testing.T) {
 
 // TestThePublishersKeyIsHandedOver: both sign while both are in force.
 func TestThePublishersKeyIsHandedOver(t *testing.T) {
+	var late site
 	synctest.Test(t, func(t *testing.T) {
 		old := func(c *publish.Config) { rooted(c); c.NextSigner = namedAs("next") }
 		x := open(t, old)
@@ -196,7 +199,7 @@ func TestThePublishersKeyIsHandedOver(t *testing.T) {
 		say(4, leaf.RevokeKey, leaf.SnapshotKey, keyOf(origin))
 		x.restart(func(c *publish.Config) { c.Signer, c.VerifierKey = namedAs("next"), keyAs("next") })
 		x.count("oak.1", 3, "official.oak")
-		late := x.close()
+		late = x.close()
 		if r, _ := check(t, verify.Options{Source: late, Key: keyAs("next"), All: true}); r.Verdict != verify.Verified || r.Counted != 3 {
 			t.Error(print(r))
 		}
@@ -206,4 +209,5 @@ func TestThePublishersKeyIsHandedOver(t *testing.T) {
 			t.Errorf("a revoked key publishes: %v", err)
 		}
 	})
+	followsInJavaScript(t, late, keyAs("next"), 3)
 }
