@@ -146,7 +146,7 @@ func full(tb testing.TB, e *schemas.Election) (*fold, *renderer) {
 	}
 	c := newCatalogue(e)
 	r := newRenderer(c)
-	r.render(f.rows, c.allCounties(), 1)
+	r.render(f.rows, f.moves.counties, c.allCounties(), 1)
 	return f, r
 }
 
@@ -165,7 +165,7 @@ func BenchmarkTickOfAState(b *testing.B) {
 			f.rows[e.Units[u].County][1+n%100]++
 			f.touch(e.Units[u].County)
 		}
-		r.render(f.rows, f.touched, schemas.LogSize(n+1))
+		r.render(f.rows, f.moves.counties, f.touched, schemas.LogSize(n+1))
 		f.settle()
 		for i, document := range r.changed {
 			d := schemas.Delta{Document: r.edition.catalogue.documents[document].id, From: r.from[i], Lines: r.changedLines(nil, document)}
@@ -192,7 +192,7 @@ func BenchmarkTickOfTheUS(b *testing.B) {
 				f.rows[c][i]++
 			}
 		}
-		r.render(f.rows, r.edition.catalogue.allCounties(), schemas.LogSize(n+1))
+		r.render(f.rows, f.moves.counties, r.edition.catalogue.allCounties(), schemas.LogSize(n+1))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -72,7 +73,8 @@ func (x *exports) named() []schemas.ManifestEntry {
 // exportPlan is what one snapshot exports.
 type exportPlan struct {
 	counties []schemas.CountyIndex
-	units    []countedUnit      // at the snapshot's cut
+	units    []countedUnit // at the snapshot's cut
+	moved    map[schemas.UnitIndex][]uint32
 	rows     [][]int64          // by county, likewise, as they are shown
 	newest   []*suppress.Taking // by remainder, likewise
 	log      schemas.LogSize
@@ -94,7 +96,7 @@ func (x *exports) plan(now time.Time, final bool, f *fold) *exportPlan {
 	if len(p.counties) == 0 {
 		return nil
 	}
-	p.units, p.rows, p.newest = f.shownUnits(), cloneRows(f.shown()), f.veil.newest()
+	p.units, p.moved, p.rows, p.newest = f.shownUnits(), maps.Clone(f.moves.units), cloneRows(f.shown()), f.veil.newest()
 	if !final {
 		x.cut(p, int64(x.cfg.ExportRate*x.cfg.ExportEvery.Seconds()))
 	}
@@ -260,7 +262,7 @@ func (w *exporting) render(r *unitReader, c schemas.CountyIndex) countyFiles {
 		}
 	}
 	if w.cfg.UnitLines {
-		if f.lines, f.err = r.appendUnitLines(nil, c, w.units); f.err != nil {
+		if f.lines, f.err = r.appendUnitLines(nil, c, w.units, w.moved); f.err != nil {
 			return f
 		}
 	}

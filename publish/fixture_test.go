@@ -99,6 +99,8 @@ type books struct {
 	records map[schemas.Checkpoint][]byte
 	entries [][]schemas.Entry // by partition
 	latest  map[schemas.UnitIndex][]schemas.Count
+	counted map[schemas.UnitIndex]schemas.Revision
+	held    []*held
 	tallies [][]int64
 	failing error  // of every view
 	moves   func() // called once, before the next tallies are read
@@ -107,7 +109,7 @@ type books struct {
 func newBooks(t testing.TB, e *election) *books {
 	b := &books{
 		t: t, e: e, records: map[schemas.Checkpoint][]byte{}, entries: make([][]schemas.Entry, e.Definition.Partitions),
-		latest: map[schemas.UnitIndex][]schemas.Count{},
+		latest: map[schemas.UnitIndex][]schemas.Count{}, counted: map[schemas.UnitIndex]schemas.Revision{},
 	}
 	for i := range e.Counties {
 		b.tallies = append(b.tallies, make([]int64, e.Counties[i].Cells))
@@ -142,7 +144,7 @@ func (b *books) submit(unit schemas.UnitID, revision schemas.Revision, cells []s
 	if !ok {
 		b.t.Fatalf("no unit %s", unit)
 	}
-	body := b.e.AppendBody(nil, u, revision, cells, nil, nil)
+	body := b.e.AppendBody(nil, u, revision, cells, nil, b.correction(u, cells, kind))
 	record, err := schemas.AppendEnvelope(nil, b.e.Definition.Origin, unit, revision, body, b.e.signer)
 	if err != nil {
 		b.t.Fatal(err)
@@ -159,8 +161,65 @@ func (b *books) submit(unit schemas.UnitID, revision schemas.Revision, cells []s
 	if kind == schemas.EntryCounted {
 		b.tally(u, b.latest[u], -1)
 		b.tally(u, cells, 1)
-		b.latest[u] = cells
+		b.latest[u], b.counted[u] = cells, revision
 	}
+	if kind == schemas.EntryHeld {
+		b.held = append(b.held, &held{unit: u, cells: cells, entry: b.entries[p][len(b.entries[p])-1]})
+	}
+}
+
+// held is a hold, and what was decided of it.
+type held struct {
+	unit     schemas.UnitIndex
+	cells    []schemas.Count
+	entry    schemas.Entry
+	released schemas.HoldState // "" if it was not
+}
+
+// state is what the public is told of a hold now.
+func (b *books) state(h *held) schemas.HoldState {
+	switch {
+	case h.released != "":
+		return h.released
+	case h.entry.Revision < b.counted[h.unit]:
+		return schemas.HoldSuperseded
+	}
+	return schemas.HoldOpen
+}
+
+// release puts a release of the hold into the stream and, as the aggregators
+// would, the ledger.
+func (b *books) release(h *held, reason schemas.ReleaseReason, text string) {
+	b.t.Helper()
+	id := b.e.Units[h.unit].ID
+	note, err := schemas.AppendRelease(nil, b.e.Definition.Origin, id, h.entry.Revision, h.entry.Digest, reason, text, b.e.signer)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at, p, kind := schemas.Checkpoint(len(b.records)+1), h.entry.Partition, schemas.EntryLapsed
+	h.released = schemas.HoldLapsed
+	if h.entry.Revision >= b.counted[h.unit] {
+		kind, h.released = schemas.EntryReleased, schemas.HoldReleased
+		b.tally(h.unit, b.latest[h.unit], -1)
+		b.tally(h.unit, h.cells, 1)
+		b.latest[h.unit], b.counted[h.unit] = h.cells, h.entry.Revision
+	}
+	b.records[at] = note
+	b.entries[p] = append(b.entries[p], schemas.Entry{
+		Partition: p, Seq: uint64(len(b.entries[p]) + 1), Kind: kind, Held: h.entry.Seq, Unit: id, Revision: h.entry.Revision, Digest: h.entry.Digest, At: at,
+	})
+}
+
+// correction is what a submission that counts must be where it lowers votes.
+func (b *books) correction(u schemas.UnitIndex, cells []schemas.Count, kind schemas.EntryKind) *schemas.Correction {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if before := b.latest[u]; kind != schemas.EntryCounted || before == nil || b.e.Lowered(u, before, cells) == "" {
+		return nil
+	}
+	return &schemas.Correction{Reason: schemas.CorrectRecount, Text: "Counted <again> & \"again\"."}
 }
 
 func (b *books) count(unit schemas.UnitID, revision schemas.Revision, cells []schemas.Count) {

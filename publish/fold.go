@@ -29,6 +29,7 @@ type fold struct {
 	held     map[schemas.HoldCode]uint64
 	heldAll  uint64 // holds, those that were released since among them
 	holds    holdBook
+	moves    moveBook
 	replaced uint64 // counted rows that another took the place of
 	veil     *veil  // nil: every row is shown as it is
 
@@ -61,6 +62,7 @@ func newFold(e *schemas.Election) *fold {
 		sizes:    make([]uint64, e.Definition.Partitions),
 		held:     make(map[schemas.HoldCode]uint64),
 		holds:    newHoldBook(e.Definition.Partitions),
+		moves:    newMoveBook(e),
 	}
 	for i := range f.rows {
 		f.rows[i] = make([]int64, e.Counties[i].Cells)
@@ -124,33 +126,43 @@ func (f *fold) count(entry *schemas.Entry, record []byte) error {
 	if f.statement.OtherDefinition {
 		return replayError(entry, "counts, though it was made for another edition of the definition", nil)
 	}
-	return f.replace(entry, u, f.statement.Cells)
+	kind := schemas.MovementAdjudication
+	if f.statement.Correction {
+		kind = schemas.MovementCorrection
+	}
+	return f.replace(entry, u, f.statement.Cells, kind)
 }
 
-// replace replaces the unit's row in its county by another.
-func (f *fold) replace(entry *schemas.Entry, u schemas.UnitIndex, cells []schemas.Count) error {
-	unit := &f.units[u]
-	var before []schemas.Count
-	if unit.cells != nil {
-		f.before = slices.Grow(f.before[:0], len(cells))[:len(cells)]
-		if err := schemas.ReadCells(unit.cells, f.before); err != nil {
-			return replayError(entry, "reading the row it replaces", err)
-		}
-		before = f.before
-		f.replaced++
+// replace replaces the unit's row in its county by another. kind is what this is
+// if a number falls by it.
+func (f *fold) replace(entry *schemas.Entry, u schemas.UnitIndex, cells []schemas.Count, kind schemas.MovementKind) error {
+	before, err := f.counted(u)
+	if err != nil {
+		return replayError(entry, "reading the row it replaces", err)
 	}
-	county := f.election.Units[u].County
+	if before != nil {
+		f.replaced++
+		if schemas.Falls(before, cells) {
+			if err := f.move(entry, u, kind, before, cells); err != nil {
+				return err
+			}
+		}
+	}
+	unit, county := &f.units[u], f.election.Units[u].County
 	f.election.Fold(f.rows[county], u, before, cells)
 	f.compact = schemas.AppendCells(f.compact[:0], cells)
 	unit.cells, unit.revision = bytes.Clone(f.compact), entry.Revision
 	if unit.holds {
-		f.holds.supersede(u, entry.Revision)
+		f.supersede(u, entry.Revision)
 	}
 	f.touch(county)
 	if f.veil != nil {
-		moved, _, err := f.veil.fold(entry, f.record, u, before, cells)
+		moved, taken, err := f.veil.fold(entry, f.record, u, before, cells)
 		if err != nil || !moved {
 			return err
+		}
+		if taken != nil {
+			f.moveRemainder(entry, taken)
 		}
 	}
 	f.changed[county] = f.log + 1
@@ -163,6 +175,18 @@ func (f *fold) shown() [][]int64 {
 		return f.rows
 	}
 	return f.veil.shown
+}
+
+// counted expands the row that counts for a unit, nil where none does; valid
+// until the next call.
+func (f *fold) counted(u schemas.UnitIndex) ([]schemas.Count, error) {
+	unit := &f.units[u]
+	if unit.cells == nil {
+		return nil, nil
+	}
+	n := f.election.Units[u].Style.Cells
+	f.before = slices.Grow(f.before[:0], n)[:n]
+	return f.before, schemas.ReadCells(unit.cells, f.before)
 }
 
 // open parses the record as the envelope that the entry speaks of.

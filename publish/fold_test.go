@@ -115,8 +115,8 @@ func TestAReleasedHoldCountsFromThenOn(t *testing.T) {
 				open++
 			}
 		}
-		if f.holds.open != open || f.heldAll != uint64(len(holds)) || f.accepted+f.heldAll != f.entries {
-			rt.Errorf("%d open, want %d; accepted %d + held %d of %d entries", f.holds.open, open, f.accepted, f.heldAll, f.entries)
+		if f.holds.open[schemas.HoldConflict] != open || f.heldAll != uint64(len(holds)) || f.accepted+f.heldAll != f.entries {
+			rt.Errorf("%d open, want %d; accepted %d + held %d of %d entries", f.holds.open[schemas.HoldConflict], open, f.accepted, f.heldAll, f.entries)
 		}
 	})
 }

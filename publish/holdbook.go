@@ -1,13 +1,18 @@
 package publish
 
-import "tallystream/schemas"
+import (
+	"bytes"
+
+	"tallystream/schemas"
+)
 
 // holdBook is what the fold knows of everything that is held, by partition in
 // the order of their entries. The fold's goroutine owns it.
 type holdBook struct {
 	entries [][]*heldEntry                     // by partition
 	ofUnit  map[schemas.UnitIndex][]*heldEntry // in the same order
-	open    uint64                             // of all: neither released, lapsed nor superseded
+	open    map[schemas.HoldCode]uint64        // neither released, lapsed nor superseded
+	changes uint64                             // new holds and ends of holds, so far
 }
 
 // heldEntry is one hold. Its row is kept only while a release could make it
@@ -19,15 +24,21 @@ type heldEntry struct {
 	revision schemas.Revision
 	digest   schemas.Digest
 	code     schemas.HoldCode
+	county   schemas.CountyIndex // -1 with noUnit
 	state    schemas.HoldState
-	cells    []byte // schemas.AppendCells; nil where nothing can be released
+	cells    []byte                  // schemas.AppendCells; nil where nothing can be released
+	finding  *schemas.OutlierFinding // of an outlier
+	twin     schemas.UnitID          // of what is the same as another
+	line     []byte                  // of the public file; another one with each state
 }
 
 // noUnit stands where a hold names none.
 const noUnit schemas.UnitIndex = -1
 
 func newHoldBook(partitions int) holdBook {
-	return holdBook{entries: make([][]*heldEntry, partitions), ofUnit: make(map[schemas.UnitIndex][]*heldEntry)}
+	return holdBook{
+		entries: make([][]*heldEntry, partitions), ofUnit: make(map[schemas.UnitIndex][]*heldEntry), open: make(map[schemas.HoldCode]uint64),
+	}
 }
 
 func (b *holdBook) add(p schemas.Partition, h *heldEntry) {
@@ -36,8 +47,9 @@ func (b *holdBook) add(p schemas.Partition, h *heldEntry) {
 		b.ofUnit[h.unit] = append(b.ofUnit[h.unit], h)
 	}
 	if h.state == schemas.HoldOpen {
-		b.open++
+		b.open[h.code]++
 	}
+	b.changes++
 }
 
 // find returns the unit's hold of a sequence number, or nil.
@@ -50,32 +62,48 @@ func (b *holdBook) find(u schemas.UnitIndex, seq uint64) *heldEntry {
 	return nil
 }
 
-// settle ends a hold by a release: its row is not needed any more.
-func (b *holdBook) settle(h *heldEntry, state schemas.HoldState) {
+// settleHold ends a hold: its row is not needed any more.
+func (f *fold) settleHold(p schemas.Partition, h *heldEntry, state schemas.HoldState) {
 	if h.state == schemas.HoldOpen {
-		b.open--
+		f.holds.open[h.code]--
 	}
+	f.holds.changes++
 	h.state, h.cells = state, nil
+	h.line = f.holdLine(p, h)
 }
 
 // supersede closes the unit's holds below the revision that counts now.
-func (b *holdBook) supersede(u schemas.UnitIndex, counted schemas.Revision) {
-	for _, h := range b.ofUnit[u] {
+func (f *fold) supersede(u schemas.UnitIndex, counted schemas.Revision) {
+	for _, h := range f.holds.ofUnit[u] {
 		if h.revision < counted && h.state == schemas.HoldOpen {
-			b.settle(h, schemas.HoldSuperseded)
+			f.settleHold(f.election.PartitionOf(u), h, schemas.HoldSuperseded)
 		}
 	}
 }
 
+// holdLine is the hold's line in the public file.
+func (f *fold) holdLine(p schemas.Partition, h *heldEntry) []byte {
+	line := schemas.HeldEntry{
+		Code: h.code, Why: h.code.Explanation(), Digest: h.digest, Partition: p, Seq: h.seq, State: h.state, Finding: h.finding, Twin: h.twin,
+	}
+	if f.veil != nil && (h.unit == noUnit || f.veil.hides(h.unit)) { // its leaf is sealed: nothing of its contents is told
+		line.Digest, line.Finding, line.Twin = schemas.Digest{}, nil, ""
+	}
+	if h.unit != noUnit {
+		line.Unit, line.County, line.Revision = f.election.Units[h.unit].ID, f.election.Counties[h.county].ID, h.revision
+	}
+	return line.AppendLine(nil)
+}
+
 // hold takes in an entry that is held.
 func (f *fold) hold(entry *schemas.Entry, record []byte) error {
-	h := &heldEntry{seq: entry.Seq, unit: noUnit, revision: entry.Revision, digest: entry.Digest, code: entry.Hold, state: schemas.HoldOpen}
+	h := &heldEntry{seq: entry.Seq, unit: noUnit, county: -1, revision: entry.Revision, digest: entry.Digest, code: entry.Hold, state: schemas.HoldOpen}
 	if entry.Unit != "" {
 		u, ok := f.election.Unit(entry.Unit)
 		if !ok || f.election.PartitionOf(u) != entry.Partition {
 			return replayError(entry, "holds what is no unit of its partition", nil)
 		}
-		h.unit = u
+		h.unit, h.county = u, f.election.Units[u].County
 	}
 	if err := f.keepRow(h, entry, record); err != nil {
 		return err
@@ -87,6 +115,7 @@ func (f *fold) hold(entry *schemas.Entry, record []byte) error {
 			h.state, h.cells = schemas.HoldSuperseded, nil
 		}
 	}
+	h.line = f.holdLine(entry.Partition, h)
 	f.holds.add(entry.Partition, h)
 	f.held[entry.Hold]++
 	f.heldAll++
@@ -111,6 +140,24 @@ func (f *fold) keepRow(h *heldEntry, entry *schemas.Entry, record []byte) error 
 		return err
 	}
 	h.cells = schemas.AppendCells(nil, f.statement.Cells)
+	return f.explain(h, entry)
+}
+
+// explain finds, by the rules that the aggregators have, what an outlier broke
+// and whose numbers are the same: at this entry, of which nothing is counted.
+func (f *fold) explain(h *heldEntry, entry *schemas.Entry) error {
+	switch h.code {
+	case schemas.HoldOutlier:
+		before, err := f.counted(h.unit)
+		if err != nil {
+			return replayError(entry, "reading the row that counts", err)
+		}
+		h.finding = f.election.Outlier(h.unit, f.rows[h.county], before, f.statement.Cells)
+	case schemas.HoldTwin:
+		if other := f.sameRow(h.unit, h.cells); other != noUnit {
+			h.twin = f.election.Units[other].ID
+		}
+	}
 	return nil
 }
 
@@ -134,7 +181,7 @@ func (f *fold) release(entry *schemas.Entry, record []byte) error {
 		return replayError(entry, "is "+string(entry.Kind)+", against the revision that counts", nil)
 	}
 	if entry.Kind == schemas.EntryLapsed {
-		f.holds.settle(h, schemas.HoldLapsed)
+		f.settleHold(entry.Partition, h, schemas.HoldLapsed)
 		return nil
 	}
 	if h.cells == nil {
@@ -144,8 +191,8 @@ func (f *fold) release(entry *schemas.Entry, record []byte) error {
 	if err := schemas.ReadCells(h.cells, cells); err != nil {
 		return replayError(entry, "reading the row that it releases", err)
 	}
-	f.holds.settle(h, schemas.HoldReleased)
-	return f.replace(entry, h.unit, cells)
+	f.settleHold(entry.Partition, h, schemas.HoldReleased)
+	return f.replace(entry, h.unit, cells, schemas.MovementRelease)
 }
 
 // released finds the hold that a release ends, and refuses one that it cannot.
@@ -175,4 +222,17 @@ func (f *fold) rowOf(u schemas.UnitIndex) []schemas.Count {
 		f.row = make([]schemas.Count, n)
 	}
 	return f.row[:n]
+}
+
+// sameRow finds the unit of the county whose counted row is the same, as the
+// rule against twins has it: of the same ballot style; the first in the
+// definition's order.
+func (f *fold) sameRow(u schemas.UnitIndex, cells []byte) schemas.UnitIndex {
+	style := f.election.Units[u].Style
+	for _, other := range f.election.Counties[f.election.Units[u].County].Units {
+		if other != u && f.election.Units[other].Style == style && bytes.Equal(f.units[other].cells, cells) {
+			return other
+		}
+	}
+	return noUnit
 }

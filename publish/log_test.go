@@ -64,6 +64,9 @@ func checkLog(t testing.TB, b *strictBucket, e *election) int {
 		case *leaf.Sealed:
 			sizes[l.Partition]++
 			checkSealed(t, e, sizes, l)
+		case *leaf.Release:
+			sizes[l.Partition]++
+			checkLeaf(t, e.books, sizes, l.Partition, l.Seq, l.Outcome, "", l.Note)
 		case *leaf.Snapshot:
 			snapshots = append(snapshots, checkSnapshotLeaf(t, b, e, r, entry.Index, l, snapshots))
 		default:
@@ -220,6 +223,7 @@ func tallyAgain(t *testing.T, store *strictBucket, e *election, seen map[schemas
 		t.Fatal(err)
 	}
 	rows, latest := make([][]int64, len(e.Counties)), map[schemas.UnitIndex][]schemas.Count{}
+	falls := map[place]int64{}
 	for i := range rows {
 		rows[i] = make([]int64, e.Counties[i].Cells)
 	}
@@ -238,6 +242,9 @@ func tallyAgain(t *testing.T, store *strictBucket, e *election, seen map[schemas
 				t.Fatal(err)
 			}
 			e.Fold(rows[e.Units[st.Unit].County], st.Unit, latest[st.Unit], st.Cells)
+			for k := range fallsBetween(e, st.Unit, latest[st.Unit], st.Cells) {
+				falls[k]++
+			}
 			latest[st.Unit] = st.Cells
 		}
 		for document, hash := range seen[schemas.Version(entry.Index+1)] {
@@ -246,7 +253,7 @@ func tallyAgain(t *testing.T, store *strictBucket, e *election, seen map[schemas
 				continue
 			}
 			i, _ := e.County(id)
-			if got := schemas.DigestOf(countyLines(e, i, rows[i])); got != hash {
+			if got := schemas.DigestOf(countyLines(e, i, rows[i], falls)); got != hash {
 				t.Errorf("%s at version %d has another hash than the log up to there says", document, entry.Index+1)
 			}
 			compared++
@@ -255,11 +262,31 @@ func tallyAgain(t *testing.T, store *strictBucket, e *election, seen map[schemas
 	return compared
 }
 
-func countyLines(e *election, c schemas.CountyIndex, row []int64) []byte {
+// place is a contest in a county.
+type place struct {
+	contest schemas.ContestID
+	county  schemas.CountyID
+}
+
+// fallsBetween are the places in which a unit's row has a lower number than
+// before, which may be nil.
+func fallsBetween(e *election, u schemas.UnitIndex, before, after []schemas.Count) map[place]bool {
+	out := map[place]bool{}
+	for _, s := range e.Units[u].Style.Sections {
+		for k := s.Offset; before != nil && k < s.Offset+int32(s.Size(e.Types())); k++ {
+			if after[k] < before[k] {
+				out[place{e.ContestID(s.Contest), e.Counties[e.Units[u].County].ID}] = true
+			}
+		}
+	}
+	return out
+}
+
+func countyLines(e *election, c schemas.CountyIndex, row []int64, falls map[place]int64) []byte {
 	var lines []string
 	for i := range e.Counties[c].Sections {
 		s := &e.Counties[c].Sections[i]
-		lines = append(lines, string(e.AppendLine(nil, s, e.Counties[c].ID, int64(s.Units), row)))
+		lines = append(lines, string(e.AppendLine(nil, s, e.Counties[c].ID, int64(s.Units), falls[place{e.ContestID(s.Contest), e.Counties[c].ID}], row)))
 	}
 	slices.Sort(lines)
 	return []byte(strings.Join(lines, ""))

@@ -23,6 +23,7 @@ func (s *Sequencer) manifest(p *plan) []schemas.ManifestEntry {
 		out = append(out, f.entry)
 	}
 	out = append(out, s.shelf.exports.named()...)
+	out = append(out, s.shelf.listings.corrections, s.shelf.listings.holds)
 	out = append(out, ofBytes(schemas.DefinitionKey, schemas.DefinitionKey, s.cfg.Definition))
 	out = append(out, ofBytes(schemas.RosterKey, rosterAt(fileOf(s.powers.roster)), s.powers.roster))
 	slices.SortFunc(out, func(a, b schemas.ManifestEntry) int { return cmp.Compare(a.Name, b.Name) })

@@ -60,7 +60,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		entries: f.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "entries_total",
 			Help: "Ledger entries taken into the publisher's own books, by kind."}, []string{"kind"}),
 		holds: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "held",
-			Help: "Held submissions at the last cut, by reason."}, []string{"hold"}),
+			Help: "Submissions that were held at the last cut and neither released nor superseded, by reason."}, []string{"hold"}),
 		logSize:   gauge("log_size", "Size of the public log with all ledger entries that are in the publisher's own books."),
 		readTime:  seconds("read_seconds", "Time to take new ledger entries into the books."),
 		tickTime:  seconds("tick_seconds", "Time of the double entry, rendering and sending of deltas for one cut."),

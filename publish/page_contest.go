@@ -14,18 +14,18 @@ func (f *frame) contestPage(k int32) []byte {
 		county := &f.catalogue.election.Definition.Counties[at.county]
 		h.raw("<p class=\"note\">A contest of <a href=\"", root, "county/").text(string(county.ID)).raw(".html\">").text(county.Name).raw("</a>.</p>\n")
 		s := f.inCounty(at.county, at.section)
-		f.card(&h, &s, "All votes", "", true)
+		f.card(&h, root, &s, "All votes", "", true)
 		f.close(&h, root)
 		return h
 	}
 	all := f.inSum(k, len(p.states))
-	f.card(&h, &all, "All votes", "", true)
+	f.card(&h, root, &all, "All votes", "", true)
 	if len(p.states) > 1 {
 		f.openRows(&h, p, "By state", "State")
 		for i, share := range p.states {
 			s := f.inSum(k, i)
 			state := &f.catalogue.election.Definition.States[share.state]
-			f.resultRow(&h, &s, state.Name, root+"state/"+string(state.ID)+".html")
+			f.resultRow(&h, root, &s, state.Name, root+"state/"+string(state.ID)+".html")
 		}
 		h.raw("</tbody></table></div>\n</section>\n")
 	}
@@ -35,7 +35,7 @@ func (f *frame) contestPage(k int32) []byte {
 			continue
 		}
 		s := f.inCounty(at.county, at.section)
-		f.resultRow(&h, &s, f.countyName(at.county), root+"county/"+string(s.place)+".html")
+		f.resultRow(&h, root, &s, f.countyName(at.county), root+"county/"+string(s.place)+".html")
 	}
 	h.raw("</tbody></table></div>\n</section>\n")
 	f.close(&h, root)
@@ -51,13 +51,15 @@ func (f *frame) openRows(h *html, p *contestPlan, heading, one string) {
 	h.raw("<th scope=\"col\" class=\"n\">Reporting</th></tr></thead>\n<tbody>\n")
 }
 
-func (f *frame) resultRow(h *html, s *shown, name, href string) {
+func (f *frame) resultRow(h *html, root string, s *shown, name, href string) {
 	def := &f.catalogue.election.Definition.Contests[s.contest.contest]
 	totals, _ := s.totals(f.catalogue.election.Types())
 	lead := leads(totals, def.VotesAllowed)
 	h.raw("<tr")
 	s.attribute(h)
-	h.raw(" data-allowed=\"").plain(int64(def.VotesAllowed)).raw("\"><th scope=\"row\"><a href=\"").text(href).raw("\">").text(name).raw("</a></th>")
+	h.raw(" data-allowed=\"").plain(int64(def.VotesAllowed)).raw("\"><th scope=\"row\" data-m><a href=\"").text(href).raw("\">").text(name).raw("</a>")
+	s.corrected(h, root)
+	h.raw("</th>")
 	for k := range def.Selections {
 		h.raw("<td data-s=\"").text(string(def.Selections[k].ID)).raw("\" class=\"n")
 		if lead[k] {

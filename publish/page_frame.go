@@ -70,10 +70,10 @@ type frame struct {
 	log     schemas.LogSize // of the snapshot
 	tree    schemas.Digest  // root of the log then
 	time    string
-	held    uint64
-	paused  *leaf.Pause // nil: publication does not rest
-	holds   map[schemas.HoldCode]uint64
-	files   map[string]schemas.ManifestEntry // exported, by name
+	*listings
+	paused *leaf.Pause                      // nil: publication does not rest
+	files  map[string]schemas.ManifestEntry // exported, by name
+	listed storedListing
 }
 
 // crumb is a step of the way from the front page.

@@ -19,12 +19,12 @@ func (f *frame) indexPage() []byte {
 	}
 	h.raw("</p>\n")
 	all := f.inSum(0, len(f.catalogue.contests[0].states))
-	f.ballots(&h, &all, f.registered[-1])
-	f.holdSummary(&h)
+	f.ballots(&h, "", &all, f.registered[-1])
+	f.listingSummary(&h)
 	h.raw("<div class=\"cards\">\n")
 	for _, k := range f.everywhere {
 		s := f.inSum(k, len(f.catalogue.contests[k].states))
-		f.card(&h, &s, f.contestName(k), f.contestPath(k), false)
+		f.card(&h, "", &s, f.contestName(k), f.contestPath(k), false)
 	}
 	h.raw("</div>\n")
 	if f.catalogue.manyState {
@@ -36,23 +36,6 @@ func (f *frame) indexPage() []byte {
 	return h
 }
 
-// holdSummary says how many submissions count for nothing yet, and why.
-func (f *frame) holdSummary(h *html) {
-	h.raw("<section class=\"card\">\n<h2>Held submissions</h2>\n<p>")
-	if f.held == 0 {
-		h.raw("None. Every submission that was accepted is counted.</p>\n</section>\n")
-		return
-	}
-	h.number(int64(f.held)).raw(" submissions were accepted and are held: they change no number until officials release or replace them.</p>\n",
-		"<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"Held submissions\"><table><caption>Held submissions by reason</caption><thead><tr><th scope=\"col\">Reason</th><th scope=\"col\" class=\"n\">Held</th></tr></thead><tbody>\n")
-	for _, code := range schemas.HoldCodes {
-		if n := f.holds[code]; n > 0 {
-			h.raw("<tr><th scope=\"row\">").text(code.Explanation()).raw("</th><td class=\"n\">").number(int64(n)).raw("</td></tr>\n")
-		}
-	}
-	h.raw("</tbody></table></div>\n</section>\n")
-}
-
 // statePage shows a state of an election that has several.
 func (f *frame) statePage(state int32) []byte {
 	d := f.catalogue.election.Definition
@@ -60,7 +43,7 @@ func (f *frame) statePage(state int32) []byte {
 	const root = "../"
 	f.open(&h, root, d.States[state].Name, []crumb{{d.States[state].Name, "state/" + string(d.States[state].ID) + ".html"}}, schemas.ElectionDocument)
 	if s, ok := f.inState(0, state); ok {
-		f.ballots(&h, &s, f.registered[state])
+		f.ballots(&h, root, &s, f.registered[state])
 	}
 	h.raw("<div class=\"cards\">\n")
 	for _, k := range f.contestOrder {
@@ -68,7 +51,7 @@ func (f *frame) statePage(state int32) []byte {
 			continue
 		}
 		if s, ok := f.inState(k, state); ok {
-			f.card(&h, &s, f.contestName(k), root+f.contestPath(k), false)
+			f.card(&h, root, &s, f.contestName(k), root+f.contestPath(k), false)
 		}
 	}
 	h.raw("</div>\n")
@@ -104,7 +87,7 @@ func (f *frame) countyPage(c schemas.CountyIndex) []byte {
 	}
 	f.hidden(&h, c)
 	all := f.inCounty(c, 0)
-	f.ballots(&h, &all, f.countyRegistered[c])
+	f.ballots(&h, root, &all, f.countyRegistered[c])
 	h.raw("<div class=\"cards splits\">\n")
 	sections := make([]int32, 0, len(place.Sections))
 	for i := 1; i < len(place.Sections); i++ {
@@ -120,7 +103,7 @@ func (f *frame) countyPage(c schemas.CountyIndex) []byte {
 		if f.hasPage(k) {
 			href = root + f.contestPath(k)
 		}
-		f.card(&h, &s, f.contestName(k), href, true)
+		f.card(&h, root, &s, f.contestName(k), href, true)
 	}
 	h.raw("</div>\n")
 	f.close(&h, root)
@@ -133,7 +116,7 @@ func (f *frame) stateTable(h *html) {
 	f.openPlaces(h, "States", "State")
 	for i := range d.States {
 		if s, ok := f.inState(0, int32(i)); ok {
-			f.placeRow(h, &s, d.States[i].Name, "state/"+string(d.States[i].ID)+".html")
+			f.placeRow(h, "", &s, d.States[i].Name, "state/"+string(d.States[i].ID)+".html")
 		}
 	}
 	h.raw("</tbody></table></div>\n</section>\n")
@@ -146,7 +129,7 @@ func (f *frame) countyTable(h *html, root string, state int32) {
 		place := &f.catalogue.election.Counties[c]
 		if (state < 0 || place.State == state) && len(place.Units) > 0 {
 			s := f.inCounty(c, 0)
-			f.placeRow(h, &s, f.catalogue.election.Definition.Counties[c].Name, root+"county/"+string(place.ID)+".html")
+			f.placeRow(h, root, &s, f.catalogue.election.Definition.Counties[c].Name, root+"county/"+string(place.ID)+".html")
 		}
 	}
 	h.raw("</tbody></table></div>\n</section>\n")
@@ -161,10 +144,12 @@ func (f *frame) openPlaces(h *html, heading, one string) {
 	h.raw("</tr></thead>\n<tbody>\n")
 }
 
-func (f *frame) placeRow(h *html, s *shown, name, href string) {
+func (f *frame) placeRow(h *html, root string, s *shown, name, href string) {
 	h.raw("<tr")
 	s.attribute(h)
-	h.raw("><th scope=\"row\"><a href=\"").text(href).raw("\">").text(name).raw("</a></th><td class=\"n\" data-r>").number(s.reporting()).
+	h.raw("><th scope=\"row\" data-m><a href=\"").text(href).raw("\">").text(name).raw("</a>")
+	s.corrected(h, root)
+	h.raw("</th><td class=\"n\" data-r>").number(s.reporting()).
 		raw("</td><td class=\"n\" data-n>").number(s.units).raw("</td>")
 	if f.catalogue.election.Definition.Rules.Ballots {
 		h.raw("<td class=\"n\" data-s=\"ballots\"><span data-v>").number(total(s.votes(0, f.catalogue.election.Types()))).raw("</span></td>")

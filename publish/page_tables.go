@@ -13,6 +13,7 @@ type shown struct {
 	section *schemas.Section
 	place   schemas.CountyID
 	units   int64
+	moved   int64 // movements that lowered a number of it
 	row     []int64
 }
 
@@ -20,7 +21,8 @@ type shown struct {
 func (f *frame) inCounty(county schemas.CountyIndex, section int32) shown {
 	place := &f.catalogue.election.Counties[county]
 	s := &place.Sections[section]
-	return shown{&f.catalogue.contests[s.Contest+1], s, place.ID, int64(s.Units), f.edition.sheets[county].row}
+	of := f.edition.sheets[county]
+	return shown{&f.catalogue.contests[s.Contest+1], s, place.ID, int64(s.Units), corrections(of.moved, section), of.row}
 }
 
 // inSum is a contest over counties: line i of its sums.
@@ -30,7 +32,7 @@ func (f *frame) inSum(k int32, i int) shown {
 	if i < len(p.states) {
 		units = p.states[i].units
 	}
-	return shown{p, &p.section, f.catalogue.sumPlace(p, i), units, f.edition.sums[k].rows[i]}
+	return shown{p, &p.section, f.catalogue.sumPlace(p, i), units, f.edition.sums[k].moved[i], f.edition.sums[k].rows[i]}
 }
 
 func (s *shown) reporting() int64 { return s.row[s.section.Offset] }
@@ -80,16 +82,32 @@ func (s *shown) attribute(h *html) {
 	h.raw(" data-line=\"").text(string(s.contest.id)).raw(" ").text(string(s.place)).raw("\"")
 }
 
+// corrected says that numbers of the line were lowered, and leads to why. The
+// script puts the same behind what has data-m, once there is something to say.
+func (s *shown) corrected(h *html, root string) {
+	if s.moved == 0 {
+		return
+	}
+	h.raw(" <a class=\"corrected\" data-c href=\"", root, correctionsPath, "#at-").text(string(s.place)).raw("\">").number(s.moved)
+	if s.moved == 1 {
+		h.raw(" correction</a>")
+		return
+	}
+	h.raw(" corrections</a>")
+}
+
 // progress shows how many units have reported.
-func (f *frame) progress(h *html, s *shown) {
-	h.raw("<p class=\"reporting\"><progress aria-label=\"Units reporting\" data-b max=\"").plain(max(s.units, 1)).raw("\" value=\"").plain(s.reporting()).raw("\"></progress> <span><b data-r>").
+func (f *frame) progress(h *html, root string, s *shown) {
+	h.raw("<p class=\"reporting\" data-m><progress aria-label=\"Units reporting\" data-b max=\"").plain(max(s.units, 1)).raw("\" value=\"").plain(s.reporting()).raw("\"></progress> <span><b data-r>").
 		number(s.reporting()).raw("</b> of <span data-n>").number(s.units).raw("</span> units reporting (<span data-q>").
-		percent(s.reporting(), s.units).raw("</span>)</span></p>\n")
+		percent(s.reporting(), s.units).raw("</span>)</span>")
+	s.corrected(h, root)
+	h.raw("</p>\n")
 }
 
 // card shows one line of a contest: each selection with its votes and share,
 // and, if split, each count type.
-func (f *frame) card(h *html, s *shown, heading, href string, split bool) {
+func (f *frame) card(h *html, root string, s *shown, heading, href string, split bool) {
 	def := &f.catalogue.election.Definition.Contests[s.contest.contest]
 	types := f.catalogue.election.Types()
 	split = split && types > 1
@@ -105,7 +123,7 @@ func (f *frame) card(h *html, s *shown, heading, href string, split bool) {
 	if def.VotesAllowed > 1 {
 		h.raw("<p class=\"note\">Voters may choose up to ").plain(int64(def.VotesAllowed)).raw(".</p>\n")
 	}
-	f.progress(h, s)
+	f.progress(h, root, s)
 	h.raw("<div class=\"wide\"")
 	if split { // wide enough to scroll, so the keyboard must reach it
 		h.raw(" role=\"region\" tabindex=\"0\" aria-label=\"").text(heading).raw("\"")
@@ -187,11 +205,11 @@ func (f *frame) residuals(h *html, s *shown, split bool) {
 
 // ballots shows the ballots cast at a place, if the election knows them, and
 // how many units reported.
-func (f *frame) ballots(h *html, s *shown, registered int64) {
+func (f *frame) ballots(h *html, root string, s *shown, registered int64) {
 	h.raw("<section class=\"card\"")
 	s.attribute(h)
 	h.raw(">\n<h2>Reporting</h2>\n")
-	f.progress(h, s)
+	f.progress(h, root, s)
 	if f.catalogue.election.Definition.Rules.Ballots {
 		cast := total(s.votes(0, f.catalogue.election.Types()))
 		h.raw("<p data-s=\"ballots\">Ballots counted: <b data-v>").number(cast).raw("</b>")
@@ -215,7 +233,12 @@ func choiceName(kind schemas.ContestKind) string {
 
 // readableType spells a count type for people.
 func readableType(t schemas.CountType) string {
-	s := strings.ReplaceAll(strings.TrimPrefix(string(t), "other-"), "-", " ")
+	return readable(strings.TrimPrefix(string(t), "other-"))
+}
+
+// readable spells an identifier for people.
+func readable(id string) string {
+	s := strings.ReplaceAll(id, "-", " ")
 	if s == "" {
 		return s
 	}

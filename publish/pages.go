@@ -33,6 +33,7 @@ type pageSet struct {
 	countyRegistered []int64
 
 	written []schemas.Version // by page, +1: the version that lies in the bucket
+	told    *listings         // that the pages of corrections and of holds show
 	listed  bool              // the list of contests lies there too
 	paused  *leaf.Pause       // as the pages say that lie there
 	when    schedule
@@ -47,6 +48,8 @@ const (
 	countyPages pageKind = iota
 	contestPages
 	statePages
+	correctionsPages // one of each
+	holdsPages
 )
 
 func newPageSet(c *catalogue, cfg *Config) (*pageSet, error) {
@@ -210,9 +213,24 @@ func (ps *pageSet) stale(ed *edition, files map[string]schemas.ManifestEntry) []
 	return out
 }
 
+// staleListings are the pages of corrections and of holds, where they are.
+func (f *frame) staleListings() (out []page) {
+	if f.told == nil || f.told.moved != f.listings.moved {
+		out = append(out, page{kind: correctionsPages})
+	}
+	if f.told == nil || f.told.changed != f.listings.changed {
+		out = append(out, page{kind: holdsPages})
+	}
+	return out
+}
+
 func (f *frame) render(p page) bucket.Object {
 	d := f.catalogue.election.Definition
 	switch p.kind {
+	case correctionsPages:
+		return mutable(correctionsPath, f.correctionsPage(), typeHTML)
+	case holdsPages:
+		return mutable(holdsPath, f.holdsPage(), typeHTML)
 	case countyPages:
 		return mutable("county/"+string(d.Counties[p.of].ID)+".html", f.countyPage(schemas.CountyIndex(p.of)), typeHTML)
 	case contestPages:
@@ -227,13 +245,14 @@ func (f *frame) render(p page) bucket.Object {
 func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bool, err error) {
 	ps := s.pages
 	begun := s.cfg.Now()
-	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, log: p.snapshot.Log, tree: p.snapshot.Root, time: p.snapshot.Time, held: p.snapshot.Held, paused: p.pause, holds: p.holds, files: s.shelf.exports.files}
+	f := &frame{pageSet: ps, edition: p.edition, number: p.snapshot.Number, log: p.snapshot.Log, tree: p.snapshot.Root, time: p.snapshot.Time, paused: p.pause, listings: p.listings, files: s.shelf.exports.files, listed: s.shelf.listings}
 	if ps.paused != p.pause { // every page says it
 		clear(ps.written)
-		ps.listed, ps.paused = false, p.pause
+		ps.listed, ps.told, ps.paused = false, nil, p.pause
 	}
 	index := mutable("index.html", f.indexPage(), typeHTML)
-	stale := ps.stale(p.edition, f.files)
+	numbers, texts := ps.stale(p.edition, f.files), f.staleListings()
+	stale := slices.Concat(texts, numbers)
 	if len(stale) > 0 && !p.pagesDue {
 		return true, s.replacePages(ctx, running, []bucket.Object{index})
 	}
@@ -253,9 +272,10 @@ func (s *Sequencer) writePages(ctx, running context.Context, p *plan) (behind bo
 	if err := s.replacePages(ctx, running, objects); err != nil {
 		return false, err
 	}
-	for _, x := range stale {
+	for _, x := range numbers {
 		ps.written[x.slot] = x.version + 1
 	}
+	ps.told = p.listings
 	for name, e := range f.files {
 		ps.csvSeen[name] = e.Key
 	}

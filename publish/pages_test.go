@@ -44,13 +44,13 @@ func TestEachPlaceAndContestHasItsPage(t *testing.T) {
 	got := pages(t, nil, someResults)
 	for _, want := range []string{
 		"index.html", "contests.html", "state/north.html", "state/south.html", "county/oak.html", "county/ash.html", "county/fir.html",
-		"contest/president.html", "contest/governor.html", "contest/bond.html",
+		"contest/president.html", "contest/governor.html", "contest/bond.html", "corrections.html", "holds.html",
 	} {
 		if got[want] == "" {
 			t.Errorf("no %s", want)
 		}
 	}
-	if len(got) != 10 {
+	if len(got) != 12 {
 		t.Errorf("%d pages", len(got))
 	}
 }

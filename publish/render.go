@@ -34,12 +34,13 @@ func newRenderer(c *catalogue) *renderer {
 	}
 }
 
-// render takes the rows of the given counties over. log becomes the version of
-// every document whose bytes change by it.
-func (r *renderer) render(rows [][]int64, counties []schemas.CountyIndex, log schemas.LogSize) {
+// render takes the rows of the given counties over, and how many movements
+// lowered each section. log becomes the version of every document whose bytes
+// change by it.
+func (r *renderer) render(rows [][]int64, moved [][]uint32, counties []schemas.CountyIndex, log schemas.LogSize) {
 	r.forget()
 	for _, c := range counties {
-		r.sheet(c, rows[c])
+		r.sheet(c, rows[c], moved[c])
 	}
 	for _, k := range r.touched {
 		r.sum(k)
@@ -56,11 +57,11 @@ func (r *renderer) forget() {
 }
 
 // sheet renders one county and marks what changed.
-func (r *renderer) sheet(county schemas.CountyIndex, row []int64) {
+func (r *renderer) sheet(county schemas.CountyIndex, row []int64, moved []uint32) {
 	var after *sheet
 	c := r.edition.catalogue
 	before := r.edition.sheets[county]
-	after, r.scratch = c.renderSheet(county, row, r.scratch)
+	after, r.scratch = c.renderSheet(county, row, moved, r.scratch)
 	if before != nil && bytes.Equal(before.bytes, after.bytes) {
 		return
 	}

@@ -30,7 +30,7 @@ func (x *exports) facts(p *plan) (*cdf.Facts, error) {
 	}
 	return &cdf.Facts{
 		Status: x.reports.StatusOf(p.exports.rows), Test: x.cfg.Test, Time: at,
-		Snapshot: p.snapshot.Number, Log: p.snapshot.Log, Holds: p.holds, Remainder: p.exports.remainder,
+		Snapshot: p.snapshot.Number, Log: p.snapshot.Log, Holds: p.listings.open, Movements: p.listings.moved, Remainder: p.exports.remainder,
 	}, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ type cut struct {
 	log            schemas.LogSize
 	entries        uint64
 	accepted, held uint64
-	holds          map[schemas.HoldCode]uint64
+	listings       *listings
 	remainders     []*remainderFile // by county
 }
 
@@ -372,7 +371,7 @@ func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 			return err
 		}
 	}
-	s.renderer.render(s.fold.shown(), s.changed(), s.fold.log)
+	s.renderer.render(s.fold.shown(), s.fold.moves.counties, s.changed(), s.fold.log)
 	if standing {
 		if err := s.unmoved(); err != nil {
 			return err
@@ -380,8 +379,11 @@ func (s *Sequencer) makeCut(ctx context.Context, view ledger.View) error {
 	}
 	s.fold.settle()
 	s.queue.cut(s.fold.sizes)
-	s.cut = cut{log: s.fold.log, entries: s.fold.entries, accepted: s.fold.accepted, held: s.fold.heldAll, holds: maps.Clone(s.fold.held), remainders: s.fold.veil.cutFiles(s.cut.remainders, s.fold.log)}
-	for code, n := range s.cut.holds {
+	s.cut = cut{
+		log: s.fold.log, entries: s.fold.entries, accepted: s.fold.accepted, held: s.fold.heldAll,
+		listings: s.fold.listed(s.cut.listings), remainders: s.fold.veil.cutFiles(s.cut.remainders, s.fold.log),
+	}
+	for code, n := range s.cut.listings.open {
 		s.cfg.Metrics.holds.WithLabelValues(string(code)).Set(float64(n))
 	}
 	if !s.first {

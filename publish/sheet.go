@@ -15,8 +15,9 @@ import (
 // makes hashing a contest's document a walk over lines that are there already.
 type sheet struct {
 	row   []int64
-	bytes []byte // the county's document: lines in order
-	spans []span // of each section's line in bytes
+	moved []uint32 // movements by section; nil: none
+	bytes []byte   // the county's document: lines in order
+	spans []span   // of each section's line in bytes
 }
 
 type span struct{ from, to int32 }
@@ -31,6 +32,7 @@ func (s *sheet) line(section int32) []byte {
 // total last. It is immutable once made.
 type sums struct {
 	rows  [][]int64
+	moved []int64  // movements by line
 	lines [][]byte // each with its newline
 }
 
@@ -99,15 +101,16 @@ func (ed *edition) body(document int32) []byte {
 	return out
 }
 
-// renderSheet makes a county's sheet of a row, which it copies.
-func (c *catalogue) renderSheet(county schemas.CountyIndex, row []int64, scratch []byte) (*sheet, []byte) {
+// renderSheet makes a county's sheet of a row, which it copies, and of its
+// movements, which it keeps.
+func (c *catalogue) renderSheet(county schemas.CountyIndex, row []int64, moved []uint32, scratch []byte) (*sheet, []byte) {
 	place := &c.election.Counties[county]
-	s := &sheet{row: slices.Clone(row), spans: make([]span, len(place.Sections))}
+	s := &sheet{row: slices.Clone(row), moved: moved, spans: make([]span, len(place.Sections))}
 	scratch = scratch[:0]
 	for _, i := range c.counties[county].order {
 		from := len(scratch)
 		section := &place.Sections[i]
-		scratch = c.election.AppendLine(scratch, section, place.ID, int64(section.Units), row)
+		scratch = c.election.AppendLine(scratch, section, place.ID, int64(section.Units), corrections(moved, i), row)
 		s.spans[i] = span{int32(from), int32(len(scratch))}
 	}
 	s.bytes = bytes.Clone(scratch)
@@ -119,18 +122,20 @@ func (ed *edition) renderSums(k int32) *sums {
 	c := ed.catalogue
 	p := &c.contests[k]
 	size := p.section.Size(c.election.Types())
-	s := &sums{rows: make([][]int64, p.sumLines()), lines: make([][]byte, p.sumLines())}
+	s := &sums{rows: make([][]int64, p.sumLines()), moved: make([]int64, p.sumLines()), lines: make([][]byte, p.sumLines())}
 	cells := make([]int64, size*p.sumLines())
 	for i := range s.rows {
 		s.rows[i] = cells[i*size:][:size:size]
 	}
-	total := s.rows[len(p.states)]
+	all := len(p.states)
 	for _, at := range p.places {
-		place := &c.election.Counties[at.county]
-		row := ed.sheets[at.county].row[place.Sections[at.section].Offset:][:size]
-		addTo(total, row)
+		place, of := &c.election.Counties[at.county], ed.sheets[at.county]
+		row, moved := of.row[place.Sections[at.section].Offset:][:size], corrections(of.moved, at.section)
+		addTo(s.rows[all], row)
+		s.moved[all] += moved
 		if i := slices.IndexFunc(p.states, func(s stateShare) bool { return s.state == place.State }); i >= 0 {
 			addTo(s.rows[i], row)
+			s.moved[i] += moved
 		}
 	}
 	for i := range s.rows {
@@ -138,7 +143,7 @@ func (ed *edition) renderSums(k int32) *sums {
 		if i < len(p.states) {
 			units = p.states[i].units
 		}
-		s.lines[i] = c.election.AppendLine(nil, &p.section, c.sumPlace(p, i), units, s.rows[i])
+		s.lines[i] = c.election.AppendLine(nil, &p.section, c.sumPlace(p, i), units, s.moved[i], s.rows[i])
 	}
 	return s
 }

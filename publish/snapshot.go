@@ -31,6 +31,8 @@ type shelf struct {
 	edge    *log.Edge // of the log
 	// remainders are the files by name whose bytes are known to be durable.
 	remainders map[string]schemas.Digest
+	// listings that were written last.
+	listings storedListing
 }
 
 // plan is one snapshot before it is written. Everything in it is fixed when it
@@ -40,7 +42,7 @@ type plan struct {
 	stage      stage            // its tree and the definition too
 	leaves     []log.Hashed
 	edition    *edition
-	holds      map[schemas.HoldCode]uint64
+	listings   *listings
 	announced  []int32 // documents that changed since the last snapshot of this epoch
 	final      bool    // asked for by Finish
 	serves     []*finish
@@ -108,8 +110,8 @@ func (s *Sequencer) plan(now time.Time) *plan {
 			Log: others + schemas.LogSize(s.cut.entries), Accepted: s.cut.accepted, Held: s.cut.held,
 			Time: s.cfg.Now().UTC().Format(schemas.SnapshotTimeLayout),
 		},
-		edition: s.renderer.edition.picture(),
-		holds:   s.cut.holds, remainders: s.cut.remainders,
+		edition:  s.renderer.edition.picture(),
+		listings: s.cut.listings, remainders: s.cut.remainders,
 		final: len(s.waiting) > 0, serves: s.waiting,
 		begun: now,
 	}
@@ -184,6 +186,11 @@ func (s *Sequencer) write(ctx, running context.Context, p *plan) written {
 	w := written{plan: p}
 	begun := s.cfg.Now()
 	if w.bytes, w.err = s.writeDocuments(ctx, running, p); w.err != nil {
+		return w
+	}
+	listed, err := s.writeListings(ctx, running, p)
+	if w.bytes += listed; err != nil {
+		w.err = err
 		return w
 	}
 	if w.err = s.writeRemainders(ctx, running, p); w.err != nil {

@@ -227,6 +227,9 @@ func (d *Definition) validateUnits() error {
 		if u.Registered < 0 || u.Registered > int(MaxCount) {
 			return fmt.Errorf("unit %s: registered %d: want 0 to %d", u.ID, u.Registered, MaxCount)
 		}
+		if u.History < 0 || u.History > int(MaxCount) {
+			return fmt.Errorf("unit %s: history %d: want 0 to %d", u.ID, u.History, MaxCount)
+		}
 	}
 	return nil
 }

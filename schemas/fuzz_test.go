@@ -317,6 +317,45 @@ func sameDelta(t *testing.T, frame []byte, h schemas.DeltaHeader, lines [][]byte
 	}
 }
 
+func FuzzMovement(f *testing.F) {
+	fuzzLine(f, "correction", func(b []byte) ([]byte, error) {
+		m, err := schemas.ParseMovement(b)
+		if err != nil {
+			return nil, err
+		}
+		return m.AppendLine(nil), nil
+	})
+}
+
+func FuzzHeldEntry(f *testing.F) {
+	fuzzLine(f, "hold", func(b []byte) ([]byte, error) {
+		h, err := schemas.ParseHeldEntry(b)
+		if err != nil {
+			return nil, err
+		}
+		return h.AppendLine(nil), nil
+	})
+}
+
+// fuzzLine holds a reader of lines against its schema, and what it read against
+// what it reads when that is written again.
+func fuzzLine(f *testing.F, format string, again func([]byte) ([]byte, error)) {
+	seed(f, format)
+	schema := compiled(f, format)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		line, err := again(b)
+		if err != nil {
+			return
+		}
+		if err := schemaAccepts(schema, b, false); err != nil {
+			t.Errorf("the reader accepts what the schema refuses: %v\n%s", err, b)
+		}
+		if twice, err := again(line); err != nil || !bytes.Equal(twice, line) {
+			t.Errorf("written and read again it is %s, not %s: %v", twice, line, err)
+		}
+	})
+}
+
 func FuzzClientFrame(f *testing.F) {
 	seed(f, "frame")
 	schema := compiled(f, "frame")

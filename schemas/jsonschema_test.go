@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,9 +146,9 @@ func written(t testing.TB) map[string][]byte {
 	county := &e.Counties[leon]
 	row := make([]int64, county.Cells)
 	e.Fold(row, unit, nil, goodCells)
-	line := func(i int) []byte {
+	line := func(i int, corrections int64) []byte {
 		s := &county.Sections[i]
-		return e.AppendLine(nil, s, county.ID, int64(s.Units), row)
+		return e.AppendLine(nil, s, county.ID, int64(s.Units), corrections, row)
 	}
 	trim := func(b []byte) []byte { return bytes.TrimSuffix(b, []byte("\n")) }
 	digest := schemas.DigestOf(body)
@@ -163,8 +164,30 @@ func written(t testing.TB) map[string][]byte {
 	}
 	delta := schemas.Delta{
 		Epoch: 3, Document: "county/leon", From: 41, To: 42, Log: 42, Micros: 1793912645123456, Hash: digest,
-		Lines: [][]byte{trim(line(1)), trim(line(3))},
+		Lines: [][]byte{trim(line(1, 0)), trim(line(3, 0))},
 	}
+	lower := slices.Clone(goodCells)
+	lower[1], lower[5], lower[len(lower)-3] = 99, 59, 0
+	movement := schemas.Movement{
+		Unit: "leon-1101", County: "leon", Revision: 2, Replaces: 1, Kind: schemas.MovementCorrection,
+		Reason: string(schemas.CorrectDuplicate), Text: "One \"early\" ballot was counted twice.", Signers: []string{"supervisor-1", "supervisor-2"},
+		Partition: 2, Seq: 17, Changes: e.Fallen(unit, goodCells, lower),
+	}
+	releasing, adjudicated := movement, movement
+	releasing.Kind, releasing.Reason = schemas.MovementRelease, string(schemas.ReleaseChecked)
+	adjudicated.Kind, adjudicated.Reason, adjudicated.Text, adjudicated.Signers = schemas.MovementAdjudication, "", "", []string{"official-leon"}
+	adjudicated.Changes = []schemas.Fall{
+		{Contest: "president", Selection: schemas.Undervotes, CountType: schemas.Early, Before: 4, After: 3},
+		{Contest: "council", Selection: schemas.Reporting, Before: 1},
+	}
+	remainder := movement
+	remainder.Unit, remainder.Kind, remainder.Reason, remainder.Text, remainder.Signers = "combined-3", schemas.MovementRemainder, "", "", []string{}
+	outlier := schemas.HeldEntry{
+		Unit: "leon-1101", County: "leon", Revision: 2, Code: schemas.HoldOutlier, Why: schemas.HoldOutlier.Explanation(), Digest: digest, Partition: 2, Seq: 18,
+		State: schemas.HoldReleased, Finding: &schemas.OutlierFinding{Rule: "history", Contest: schemas.BallotsCast, Value: 5000, Against: 800, Percent: 300},
+	}
+	twin := outlier
+	twin.Code, twin.Why, twin.Finding, twin.Twin, twin.State = schemas.HoldTwin, schemas.HoldTwin.Explanation(), nil, "leon-1102", schemas.HoldSuperseded
 	entry := func(v any) []byte { return append(trim(mustJSON(t, v)), '\n') }
 	return map[string][]byte{
 		"roster.json": indent(schemas.Roster{Schema: schemas.RosterSchema, Election: e.Definition.Election, Keys: []schemas.KeyEntry{
@@ -172,18 +195,27 @@ func written(t testing.TB) map[string][]byte {
 			{Key: supervisor1Key, Role: schemas.Supervisor},
 			{Key: supervisor2Key, Role: schemas.Supervisor, County: "leon"},
 		}}),
-		"submission.json":            body,
-		"submission_partial.json":    partial,
-		"submission_correction.json": correction,
-		"envelope.txt":               seal(1, body, official),
-		"envelope_correction.txt":    seal(2, correction, supervisor1, supervisor2),
-		"receipt.txt":                sign(receipt.AppendText(nil), ingest),
-		"release.txt":                release,
-		"release-receipt.txt":        sign(released.AppendText(nil), ingest),
-		"snapshot.txt":               sign(snapshot.AppendText(nil), publish),
-		"line.json":                  line(3),
-		"line_ballots.json":          line(0),
-		"line_no-residuals.json":     line(1),
+		"submission.json":              body,
+		"submission_partial.json":      partial,
+		"submission_correction.json":   correction,
+		"envelope.txt":                 seal(1, body, official),
+		"envelope_correction.txt":      seal(2, correction, supervisor1, supervisor2),
+		"receipt.txt":                  sign(receipt.AppendText(nil), ingest),
+		"snapshot.txt":                 sign(snapshot.AppendText(nil), publish),
+		"line.json":                    line(3, 0),
+		"line_ballots.json":            line(0, 0),
+		"line_no-residuals.json":       line(1, 0),
+		"line_corrected.json":          line(3, 2),
+		"correction.json":              movement.AppendLine(nil),
+		"correction_release.json":      releasing.AppendLine(nil),
+		"correction_adjudication.json": adjudicated.AppendLine(nil),
+		"correction_remainder.json":    remainder.AppendLine(nil),
+		"hold_sealed.json":             (&schemas.HeldEntry{Unit: "leon-1101", County: "leon", Revision: 2, Code: schemas.HoldLowered, Why: schemas.HoldLowered.Explanation(), Partition: 2, Seq: 9, State: schemas.HoldOpen}).AppendLine(nil),
+		"hold.json":                    outlier.AppendLine(nil),
+		"hold_twin.json":               twin.AppendLine(nil),
+		"hold_poison.json":             (&schemas.HeldEntry{Code: schemas.HoldPoison, Why: schemas.HoldPoison.Explanation(), Digest: digest, Partition: 2, Seq: 9, State: schemas.HoldOpen}).AppendLine(nil),
+		"release.txt":                  release,
+		"release-receipt.txt":          sign(released.AppendText(nil), ingest),
 		"manifest_document.json": entry(schemas.ManifestEntry{
 			Name: "county/leon", Version: 42, Key: schemas.ContentKey("documents", digest, ".ndjson"), Hash: digest, Bytes: 1234,
 		}),
@@ -315,6 +347,10 @@ func read(t testing.TB, format string, b []byte) error {
 		_, err = schemas.OpenSnapshot(b, verifier("publish"))
 	case "line":
 		_, err = schemas.ParseLine(b)
+	case "correction":
+		_, err = schemas.ParseMovement(b)
+	case "hold":
+		_, err = schemas.ParseHeldEntry(b)
 	case "manifest":
 		_, err = schemas.ParseManifest(b)
 	case "frame":
@@ -444,6 +480,33 @@ func TestBadExamplesAreRefused(t *testing.T) {
 		{"line.json", "undervotes alone", `,"overvotes":[1,0,0]`, ``, both},
 		{"line.json", "bad identifier", `"unit":"leon"`, `"unit":"Leon"`, both},
 		{"line.json", "selection twice", `"votes":{`, `"votes":{"smith":[1,2,3],`, readerOnly},
+		{"line_corrected.json", "less than no corrections", `"corrections":2`, `"corrections":-2`, both},
+		{"line_corrected.json", "half a correction", `"corrections":2`, `"corrections":2.5`, both},
+		{"correction.json", "no reason", `"reason":"duplicate",`, ``, both},
+		{"correction.json", "another kind's reason", `"duplicate"`, `"checked"`, both},
+		{"correction.json", "no text", `"text":"One \"early\" ballot was counted twice.",`, ``, both},
+		{"correction.json", "no signers", `["supervisor-1","supervisor-2"]`, `[]`, both},
+		{"correction.json", "no changes", `"changes":[`, `"changes":[],"more":[`, both},
+		{"correction.json", "an unknown kind", `"kind":"correction"`, `"kind":"mistake"`, both},
+		{"correction.json", "nothing fell", `"before":60,"after":59`, `"before":59,"after":59`, readerOnly},
+		{"correction.json", "it rose", `"before":60,"after":59`, `"before":60,"after":61`, readerOnly},
+		{"correction.json", "less than nothing", `"before":60,"after":59`, `"before":60,"after":-1`, both},
+		{"correction.json", "a later revision replaced", `"replaces":1`, `"replaces":3`, readerOnly},
+		{"correction.json", "a member twice", `"replaces":1`, `"replaces":1,"replaces":1`, readerOnly},
+		{"correction.json", "no unit", `"unit":"leon-1101"`, `"unit":"Leon 1101"`, both},
+		{"correction.json", "an unknown count type", `"countType":"election-day"`, `"countType":"polling-day"`, both},
+		{"correction_adjudication.json", "with a reason", `"kind":"adjudication"`, `"kind":"adjudication","reason":"duplicate"`, both},
+		{"correction_adjudication.json", "a vote of no type", `"selection":"undervotes","countType":"early"`, `"selection":"undervotes"`, both},
+		{"correction_remainder.json", "with a name", `"signers":[]`, `"signers":["official-leon"]`, both},
+		{"hold.json", "a code that is none", `"code":"outlier"`, `"code":"Odd"`, both},
+		{"hold.json", "another code's explanation", `"code":"outlier"`, `"code":"count-lowered"`, both},
+		{"hold.json", "a finding of a twin", `"state":"released","finding"`, `"state":"released","twin":"leon-1102","finding"`, both},
+		{"hold.json", "an unknown state", `"state":"released"`, `"state":"gone"`, both},
+		{"hold.json", "an unknown rule", `"rule":"history"`, `"rule":"feeling"`, both},
+		{"hold.json", "no revision", `"revision":2,`, ``, both},
+		{"hold_twin.json", "a twin of a bad name", `"twin":"leon-1102"`, `"twin":"Leon 1102"`, both},
+		{"hold_poison.json", "a county alone", `{"code"`, `{"county":"leon","code"`, both},
+		{"hold_poison.json", "no unit, but well", `"code":"poison","why":"The record could not be read after it was accepted."`, `"code":"count-lowered","why":"A count is lower than before, and the submission is not a correction."`, both},
 		{"manifest_file.json", "no hash", `"sha256"`, `"sha1"`, both},
 		{"manifest_file.json", "no name", `"csv/leon.csv","key"`, `"","key"`, both},
 		{"manifest_file.json", "negative size", `"bytes":99`, `"bytes":-99`, both},

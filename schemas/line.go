@@ -17,17 +17,23 @@ import (
 //
 // (in one line). Arrays follow the count types of the definition. The same
 // (contest, county) line stands in the contest's document and in the county's.
+//
+// Where a number of the line was lowered, "corrections":N stands behind units: N
+// movements (see Movement) lowered one. So between two versions of a line a
+// number falls only if corrections grew.
 
 // Line is a document line, read. Programs that watch use it; the publisher
 // writes lines with AppendLine.
 type Line struct {
-	Contest    ContestID               `json:"contest"`
-	Unit       string                  `json:"unit"`
-	Reporting  int64                   `json:"reporting"`
-	Units      int64                   `json:"units"`
-	Votes      map[SelectionID][]int64 `json:"votes"`
-	Undervotes []int64                 `json:"undervotes,omitempty"`
-	Overvotes  []int64                 `json:"overvotes,omitempty"`
+	Contest   ContestID `json:"contest"`
+	Unit      string    `json:"unit"`
+	Reporting int64     `json:"reporting"`
+	Units     int64     `json:"units"`
+	// Corrections counts the movements that lowered a number of the line.
+	Corrections int64                   `json:"corrections,omitempty"`
+	Votes       map[SelectionID][]int64 `json:"votes"`
+	Undervotes  []int64                 `json:"undervotes,omitempty"`
+	Overvotes   []int64                 `json:"overvotes,omitempty"`
 }
 
 // ParseLine reads one document line.
@@ -50,8 +56,8 @@ func (l *Line) validate() error {
 	if !ValidIdentifier(l.Unit) {
 		return fmt.Errorf("unit %s is no identifier", strconv.QuoteToASCII(clip(l.Unit)))
 	}
-	if l.Reporting < 0 || l.Units < 0 {
-		return fmt.Errorf("reporting and units: want 0 or more")
+	if l.Reporting < 0 || l.Units < 0 || l.Corrections < 0 {
+		return fmt.Errorf("reporting, units and corrections: want 0 or more")
 	}
 	if (l.Undervotes == nil) != (l.Overvotes == nil) {
 		return fmt.Errorf("want undervotes and overvotes, or neither")
@@ -102,8 +108,9 @@ func LineKey(line []byte) ([]byte, error) {
 
 // AppendLine appends the line of one section of a row of tallies, with its
 // newline. The row's cells at s.Offset are those of s; units is the number of
-// units that vote on the contest within the named place.
-func (e *Election) AppendLine(dst []byte, s *Section, place CountyID, units int64, row []int64) []byte {
+// units that vote on the contest within the named place, corrections that of
+// the movements which lowered a number of the line.
+func (e *Election) AppendLine(dst []byte, s *Section, place CountyID, units, corrections int64, row []int64) []byte {
 	types := e.Types()
 	cells := row[s.Offset:]
 	dst = append(dst, lineStart...)
@@ -114,6 +121,10 @@ func (e *Election) AppendLine(dst []byte, s *Section, place CountyID, units int6
 	dst = strconv.AppendInt(dst, cells[0], 10)
 	dst = append(dst, `,"units":`...)
 	dst = strconv.AppendInt(dst, units, 10)
+	if corrections > 0 {
+		dst = append(dst, `,"corrections":`...)
+		dst = strconv.AppendInt(dst, corrections, 10)
+	}
 	dst = append(dst, `,"votes":{`...)
 	cells = cells[1:]
 	for i := range int(s.Selections) {

@@ -44,6 +44,7 @@ function collect() {
 function show(line) {
   for (const el of places.get(`${line.contest} ${line.unit}`) || []) {
     showReporting(el, line);
+    showCorrections(el, line);
     showVotes(el, line);
     for (const name of ["undervotes", "overvotes"]) {
       const row = line[name] && el.querySelector(`[data-x="${name}"]`);
@@ -58,6 +59,23 @@ function showReporting(el, line) {
   put(el.querySelector("[data-q]"), percent(line.reporting, line.units));
   const bar = el.querySelector("[data-b]");
   if (bar) bar.value = line.reporting;
+}
+
+// showCorrections says that numbers of the line were lowered, and leads to why.
+// Most never are: the link is made once there is something to say.
+function showCorrections(el, line) {
+  const many = line.corrections || 0;
+  let link = el.querySelector("[data-c]");
+  if (!link) {
+    const at = el.querySelector("[data-m]");
+    if (many === 0 || !at) return;
+    link = document.createElement("a");
+    link.className = "corrected";
+    link.dataset.c = "";
+    at.append(" ", link);
+  }
+  link.href = new URL(`corrections.html#at-${line.unit}`, root);
+  put(link, `${number.format(many)} ${many === 1 ? "correction" : "corrections"}`);
 }
 
 function showVotes(el, line) {

@@ -18,6 +18,8 @@ type unitCount struct {
 	row     []byte           // the counted row, as varints
 	highest schemas.Revision // of any entry
 	sum     uint64           // of all its entries; see markOf
+	holds   []*hold          // in order
+	fallen  []int64          // movements by section of its style; nil: none
 }
 
 // count is the audit's own count. Its goroutine is the audit's.
@@ -26,21 +28,25 @@ type count struct {
 	ledger Ledger
 	report *Report
 
-	units []unitCount
-	rows  [][]int64            // by county
-	at    []uint64             // entries counted, by partition
-	last  []schemas.Checkpoint // of the last entry, by partition
-	cells []uint32             // scratch: the row before
-	out   []byte               // scratch
+	units  []unitCount
+	rows   [][]int64            // by county
+	fallen [][]int64            // by county: movements by section
+	holds  [][]*hold            // by partition
+	moves  [][]schemas.Movement // likewise
+	at     []uint64             // entries counted, by partition
+	last   []schemas.Checkpoint // of the last entry, by partition
+	cells  []uint32             // scratch: the row before
+	out    []byte               // scratch
 }
 
 func newCount(f *forms, l Ledger, r *Report) *count {
 	c := &count{
 		forms: f, ledger: l, report: r, units: make([]unitCount, len(f.units)), rows: make([][]int64, len(f.counties)),
 		at: make([]uint64, f.Partitions), last: make([]schemas.Checkpoint, f.Partitions),
+		fallen: make([][]int64, len(f.counties)), holds: make([][]*hold, f.Partitions), moves: make([][]schemas.Movement, f.Partitions),
 	}
 	for i := range c.rows {
-		c.rows[i] = make([]int64, f.counties[i].cells)
+		c.rows[i], c.fallen[i] = make([]int64, f.counties[i].cells), make([]int64, len(f.counties[i].sections))
 	}
 	return c
 }
@@ -64,14 +70,22 @@ func (c *count) take(ctx context.Context, x *schemas.Entry, r *reading, head *le
 	}
 	switch want.kind {
 	case schemas.EntryCounted:
-		c.replace(r)
+		kind := schemas.MovementAdjudication
+		if r.correction {
+			kind = schemas.MovementCorrection
+		}
+		c.replace(x, r, r.row, kind)
 		c.report.Accepted++
 	case schemas.EntrySuperseded:
 		c.report.Accepted++
+	case schemas.EntryReleased, schemas.EntryLapsed:
+		c.settle(x, r, want)
+		c.report.Accepted++
 	default:
+		c.held(x, r, want)
 		c.report.Held++
 	}
-	if r.addressed {
+	if r.addressed && !r.release {
 		u := &c.units[r.unit]
 		u.highest = max(u.highest, r.revision)
 	}
@@ -98,6 +112,9 @@ func (c *count) judge(ctx context.Context, x *schemas.Entry, r *reading) (verdic
 	if !r.addressed {
 		return held(schemas.HoldPoison), nil
 	}
+	if r.release {
+		return c.judgeRelease(x, r), nil
+	}
 	u := &c.units[r.unit]
 	if r.revision <= u.highest {
 		same, other, err := c.seen(ctx, x, r)
@@ -106,7 +123,7 @@ func (c *count) judge(ctx context.Context, x *schemas.Entry, r *reading) (verdic
 		}
 		if same {
 			c.report.entry(KindEntry, x, "the same submission has an entry before this one")
-			return verdict{x.Kind, x.Hold}.unless(schemas.EntryCounted), nil
+			return verdict{kind: x.Kind, hold: x.Hold}.unless(schemas.EntryCounted), nil
 		}
 		if other {
 			return held(schemas.HoldConflict), nil
@@ -119,7 +136,18 @@ func (c *count) judge(ctx context.Context, x *schemas.Entry, r *reading) (verdic
 	if u.counted != 0 && r.revision > u.counted {
 		before = c.before(r.unit)
 	}
-	return c.weigh(r, u.counted, before), nil
+	want := c.weigh(r, u.counted, before)
+	if want.kind != schemas.EntryCounted || r.correction {
+		return want, nil
+	}
+	// Of a county's numbers the rules know more than of a unit's own.
+	if twin := c.hasTwin(r); twin != "" {
+		return verdict{kind: schemas.EntryHeld, hold: schemas.HoldTwin, twin: twin}, nil
+	}
+	if finding := c.outlier(r, before); finding != nil {
+		return verdict{kind: schemas.EntryHeld, hold: schemas.HoldOutlier, finding: finding}, nil
+	}
+	return want, nil
 }
 
 // unless is v, or a hold where v is of the kind: a repeat counts for nothing.
@@ -139,7 +167,7 @@ func (c *count) seen(ctx context.Context, x *schemas.Entry, r *reading) (same, o
 		return false, false, fmt.Errorf("looking up the entries before entry %d of partition %d: %w", x.Seq, x.Partition, err)
 	}
 	for i := range entries {
-		if e := &entries[i]; e.Seq < x.Seq && e.Partition == x.Partition && e.Revision == r.revision {
+		if e := &entries[i]; e.Seq < x.Seq && e.Partition == x.Partition && e.Revision == r.revision && !e.OfRelease() {
 			same, other = same || e.Digest == r.digest, true
 		}
 	}
@@ -161,7 +189,10 @@ func (c *count) compare(x *schemas.Entry, r *reading, want verdict) {
 	case r.addressed && x.Revision != r.revision:
 		c.report.entry(KindRecord, x, fmt.Sprintf("its record is revision %s, the entry says %s", r.revision, x.Revision))
 	}
-	if got := (verdict{x.Kind, x.Hold}); got != want {
+	if want.of != nil && x.Kind == want.kind && x.Held != want.of.seq {
+		c.report.entry(KindDecision, x, fmt.Sprintf("it ends the hold of entry %d, the entry says %d", want.of.seq, x.Held))
+	}
+	if got := (verdict{kind: x.Kind, hold: x.Hold}); got.kind != want.kind || got.hold != want.hold {
 		why := ""
 		if r.poison != "" {
 			why = ": " + r.poison
@@ -170,19 +201,38 @@ func (c *count) compare(x *schemas.Entry, r *reading, want verdict) {
 	}
 }
 
-// replace makes the reading what counts for its unit.
-func (c *count) replace(r *reading) {
+// replace makes row what counts for the unit of a reading. kind is what that is
+// if a number falls by it.
+func (c *count) replace(x *schemas.Entry, r *reading, row []uint32, kind schemas.MovementKind) {
 	u := &c.units[r.unit]
 	if u.counted != 0 {
-		c.add(r.unit, c.before(r.unit), -1)
+		before := c.before(r.unit)
+		c.movement(x, r, before, row, kind)
+		c.add(r.unit, before, -1)
 	}
-	c.add(r.unit, r.row, 1)
-	c.out = c.out[:0]
-	for _, n := range r.row {
-		c.out = binary.AppendUvarint(c.out, uint64(n))
-	}
+	c.add(r.unit, row, 1)
+	c.out = pack(c.out[:0], row)
 	u.row = slices.Clone(c.out)
 	u.counted = r.revision
+	u.supersede()
+}
+
+// pack appends a row as varints.
+func pack(dst []byte, row []uint32) []byte {
+	for _, n := range row {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	return dst
+}
+
+// unpack expands a packed row of n cells into room, or into more.
+func unpack(b []byte, n int, room []uint32) []uint32 {
+	room = slices.Grow(room[:0], n)[:n]
+	for i := range room {
+		v, k := binary.Uvarint(b)
+		room[i], b = uint32(v), b[k:]
+	}
+	return room
 }
 
 // add adds a unit's row to its county's, sign times.
@@ -205,21 +255,14 @@ func (c *count) before(unit int) []uint32 {
 
 // counted expands the row that counts for a unit into room.
 func (c *count) counted(unit int, room []uint32) []uint32 {
-	n := c.forms.units[unit].style.cells
-	room = slices.Grow(room[:0], n)[:n]
-	b := c.units[unit].row
-	for i := range room {
-		v, k := binary.Uvarint(b)
-		room[i], b = uint32(v), b[k:]
-	}
-	return room
+	return unpack(c.units[unit].row, c.forms.units[unit].style.cells, room)
 }
 
 // markOf is a number that two entries share only by an accident of 2^-64. Sums
 // of marks compare sets of entries without keeping them.
 func markOf(x *schemas.Entry) uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %d %s %s %s %d %d ", x.Partition, x.Seq, x.Kind, x.Hold, x.Unit, x.Revision, x.At)
+	fmt.Fprintf(h, "%d %d %s %s %d %s %d %d ", x.Partition, x.Seq, x.Kind, x.Hold, x.Held, x.Unit, x.Revision, x.At)
 	h.Write(x.Digest[:])
 	return h.Sum64()
 }

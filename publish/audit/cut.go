@@ -113,6 +113,8 @@ func (a *auditor) readLog(ctx context.Context, s *schemas.Snapshot) ([]uint64, e
 			p, seq = l.Partition, l.Seq
 		case *leaf.Hold:
 			p, seq = l.Partition, l.Seq
+		case *leaf.Release:
+			p, seq = l.Partition, l.Seq
 		default:
 			continue // of the election, not of an entry
 		}

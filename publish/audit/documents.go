@@ -12,6 +12,7 @@ type line struct {
 	contest int
 	place   string
 	units   int64   // that vote on it there
+	moved   int64   // movements that lowered a number of it
 	cells   []int64 // as in a section; of the count, not to be changed
 	of      *section
 	county  int // whose line it is; -1: a sum
@@ -31,7 +32,7 @@ func (c *count) lines() map[schemas.DocumentID][]line {
 		id := schemas.CountyDocument(county.id)
 		for k := range county.sections {
 			s := &county.sections[k]
-			l := line{contest: s.contest, place: string(county.id), units: s.units, cells: c.rows[i][s.at:][:c.size(s)], of: s, county: i}
+			l := line{contest: s.contest, place: string(county.id), units: s.units, moved: c.fallen[i][k], cells: c.rows[i][s.at:][:c.size(s)], of: s, county: i}
 			out[id] = append(out[id], l)
 			byContest[s.contest] = append(byContest[s.contest], l)
 		}
@@ -76,6 +77,7 @@ func (c *count) sums(places []line) (sums []line, everywhere bool) {
 		for _, name := range into {
 			to := sum(name)
 			to.units += l.units
+			to.moved += l.moved
 			for k, n := range l.cells {
 				to.cells[k] += n
 			}
@@ -136,6 +138,10 @@ func (p *publication) line(id schemas.DocumentID, want *line, l *schemas.Line, f
 	if l.Units != want.units {
 		p.differ(Difference{Kind: KindDocument, Where: string(id), County: schemas.CountyID(want.place), Contest: l.Contest, Selection: cellUnits,
 			Recomputed: &want.units, Published: &l.Units})
+	}
+	if l.Corrections != want.moved {
+		p.differ(Difference{Kind: KindDocument, Where: string(id), County: schemas.CountyID(want.place), Contest: l.Contest, Selection: cellCorrections,
+			Recomputed: &want.moved, Published: &l.Corrections})
 	}
 	if want.county >= 0 && id == schemas.CountyDocument(p.forms.counties[want.county].id) {
 		p.keep(want, got)

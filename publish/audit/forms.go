@@ -32,8 +32,11 @@ type unitForm struct {
 	id         schemas.UnitID
 	county     int
 	registered int
+	history    int
 	style      *form
 	to         []int // where its county has each section of the style
+
+	administrative bool // no precinct
 }
 
 // countyForm is what the count knows of a county.
@@ -136,7 +139,8 @@ func (f *forms) place(styles map[schemas.StyleID]*form) {
 		u := &f.Units[i]
 		county := f.countyOf[string(u.County)]
 		f.unitIndex[string(u.ID)] = i
-		f.units[i] = unitForm{id: u.ID, county: county, registered: u.Registered, style: styles[u.Style]}
+		f.units[i] = unitForm{id: u.ID, county: county, registered: u.Registered, history: u.History, style: styles[u.Style],
+			administrative: u.Kind == schemas.AdministrativeUnit}
 		f.counties[county].units = append(f.counties[county].units, i)
 	}
 	for i := range f.counties {
@@ -191,6 +195,8 @@ func (f *forms) contestID(contest int) schemas.ContestID {
 const (
 	cellReporting = "(units reporting)"
 	cellUnits     = "(units)"
+	// cellCorrections is the number of movements in a line.
+	cellCorrections = "(corrections)"
 )
 
 // cellName says which number cell k of a section is.

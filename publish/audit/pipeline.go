@@ -55,7 +55,7 @@ func (c *chunk) take(r *reader) {
 	from := 0
 	for i := range c.entries {
 		if c.lost[i] != "" {
-			c.readings[i] = reading{lost: c.lost[i], row: c.readings[i].row[:0]}
+			c.readings[i] = reading{lost: c.lost[i], row: c.readings[i].row[:0], signers: c.readings[i].signers[:0]}
 		} else {
 			r.read(c.entries[i].Partition, c.bytes[from:c.ends[i]:c.ends[i]], &c.readings[i])
 		}

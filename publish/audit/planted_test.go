@@ -111,10 +111,10 @@ func TestEachPlantedDifferenceIsNamed(t *testing.T) {
 		}, []string{`^entry\|` + entryNth + `\|.*its record lies at 0, not behind the one before it`, `^unit\|`}},
 		{"another digit in a record's body", func(t *testing.T, cfg *audit.Config) {
 			forge(cfg, forged{entry: onNth(func(x *schemas.Entry, b []byte) ([]byte, error) { return replaced(b, `"counts":\[[\d,]*?([0-8])`, "9") })})
-		}, []string{`^record\|` + entryNth + `\|.*has the digest`, `^record\|` + entryNth, `^decision\|` + entryNth + `\|.*held \(poison\): .*sha256`, `^tally\|`, `^snapshot\|`, `^document\|`, `^file\|`}},
+		}, []string{`^record\|` + entryNth + `\|.*has the digest`, `^record\|` + entryNth, `^decision\|` + entryNth + `\|.*held \(poison\): .*sha256`, `^tally\|`, `^snapshot\|`, `^document\|`, `^file\|`, `^listing\|holds.ndjson\|`}},
 		{"a record without its signature line", func(t *testing.T, cfg *audit.Config) {
 			forge(cfg, forged{entry: onNth(func(x *schemas.Entry, b []byte) ([]byte, error) { return replaced(b, `\n(— [^\n]*\n)`, "") })})
-		}, []string{`^decision\|` + entryNth + `\|.*held \(poison\)`, `^record\|` + entryNth, `^tally\|`, `^snapshot\|`, `^document\|`, `^file\|`}},
+		}, []string{`^decision\|` + entryNth + `\|.*held \(poison\)`, `^record\|` + entryNth, `^tally\|`, `^snapshot\|`, `^document\|`, `^file\|`, `^listing\|holds.ndjson\|`}},
 		{"a record signed by a key of nobody's", func(t *testing.T, cfg *audit.Config) {
 			forge(cfg, forged{entry: onNth(func(x *schemas.Entry, b []byte) ([]byte, error) { return replaced(b, `\n— (official)`, "offizial") })})
 		}, []string{`^signature\|` + entryNth + `\|.*not in the roster`}},

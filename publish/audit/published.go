@@ -23,6 +23,8 @@ type publication struct {
 	objects  map[string]*schemas.ManifestEntry
 	expected map[schemas.DocumentID][]line
 
+	corrections, holds [][]byte // lines of the two lists
+
 	mu   sync.Mutex
 	rows [][]int64 // by county: what its document says; nil: not known
 }
@@ -40,6 +42,7 @@ func (a *auditor) published(ctx context.Context, s *schemas.Snapshot) ([][]int64
 		return nil, err
 	}
 	p.expected = a.count.lines()
+	p.corrections, p.holds = a.count.corrections(), a.count.holdLines()
 	p.named()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -120,6 +123,11 @@ func (p *publication) named() {
 			p.differ(Difference{Kind: KindDocument, Where: string(id), What: "the manifest does not name it"})
 		}
 	}
+	for _, name := range []string{schemas.CorrectionsName, schemas.HoldsName} {
+		if p.objects[name] == nil {
+			p.differ(Difference{Kind: KindListing, Where: name, What: "the manifest does not name it"})
+		}
+	}
 	for name := range p.objects {
 		if id, err := schemas.ParseDocumentID(name); err == nil && p.expected[id] == nil {
 			p.differ(Difference{Kind: KindDocument, Where: name, What: "the manifest names it, and there is nothing to say in it"})
@@ -170,6 +178,14 @@ func (p *publication) object(ctx context.Context, o *schemas.ManifestEntry) erro
 	}
 	if id, err := schemas.ParseDocumentID(o.Name); err == nil {
 		p.document(id, b)
+		return nil
+	}
+	switch o.Name {
+	case schemas.CorrectionsName:
+		p.listing(o.Name, b, p.corrections, readMovement)
+		return nil
+	case schemas.HoldsName:
+		p.listing(o.Name, b, p.holds, readHold)
 		return nil
 	}
 	return p.other(o, b)

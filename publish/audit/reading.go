@@ -18,9 +18,12 @@ type reading struct {
 	cut       bool   // a ledger may keep the first part of what is too long; its digest is of all
 	unsigned  string // why its signatures are not enough
 
-	correction bool
-	foreign    bool     // its body names another edition of the definition
-	row        []uint32 // in the form of the unit's style
+	release      bool // it is a release: revision and digest are those of the hold that it names
+	correction   bool
+	reason, text string // of a correction or a release, for the public
+	signers      []string
+	foreign      bool     // its body names another edition of the definition
+	row          []uint32 // in the form of the unit's style
 }
 
 // reader reads records for one goroutine.
@@ -29,33 +32,35 @@ type reader struct {
 	election   *schemas.Election
 	keyring    *schemas.Keyring
 	envelope   schemas.Envelope
+	note       schemas.Release
 	submission schemas.Submission
 	statement  schemas.Statement
 }
 
 // read takes a record apart. out keeps its row's room.
 func (r *reader) read(p schemas.Partition, record []byte, out *reading) {
-	*out = reading{row: out.row[:0]}
+	*out = reading{row: out.row[:0], signers: out.signers[:0]}
+	if schemas.IsRelease(record) {
+		r.readRelease(p, record, out)
+		return
+	}
 	if err := r.envelope.Parse(record); err != nil {
 		out.digest, out.poison, out.cut = schemas.DigestOf(record), err.Error(), len(record) == schemas.MaxEnvelope
 		return
 	}
 	v := &r.envelope
 	out.digest, out.revision = v.Digest, v.Revision
-	if string(v.Origin) != r.forms.Origin {
-		out.poison = "the note is of another election"
+	if !r.address(p, v.Origin, v.Unit, out) {
 		return
 	}
-	unit, ok := r.forms.unitIndex[string(v.Unit)]
-	if !ok || r.forms.counties[r.forms.units[unit].county].partition != p {
-		out.poison = "the note names no unit of this partition"
-		return
-	}
-	out.addressed, out.unit = true, unit
+	unit := out.unit
 	if out.poison = r.body(unit); out.poison != "" {
 		return
 	}
-	out.correction = r.submission.Correction != nil
+	if c := r.submission.Correction; c != nil {
+		out.correction, out.reason, out.text = true, string(c.Reason), c.Text
+	}
+	out.sign(v.Signatures())
 	out.foreign = string(r.submission.Definition) != r.election.Hash.String()
 	if out.poison = r.lines(out.correction); out.poison != "" {
 		return
@@ -64,6 +69,53 @@ func (r *reader) read(p schemas.Partition, record []byte, out *reading) {
 		out.unsigned = err.Error()
 	}
 	out.row = r.row(out.row, unit)
+}
+
+// readRelease takes a release apart.
+func (r *reader) readRelease(p schemas.Partition, record []byte, out *reading) {
+	out.digest = schemas.DigestOf(record)
+	l := &r.note
+	if err := l.Parse(record); err != nil {
+		out.poison, out.cut = err.Error(), len(record) == schemas.MaxEnvelope
+		return
+	}
+	if len(l.Signatures()) < 2 {
+		out.poison = "fewer signature lines than a release needs"
+		return
+	}
+	if !r.address(p, l.Origin, l.Unit, out) {
+		return
+	}
+	out.release, out.revision, out.digest = true, l.Revision, l.Digest
+	out.reason, out.text = string(l.Reason), string(l.Public)
+	out.sign(l.Signatures())
+	if err := r.keyring.AuthorizeRelease(r.election, l, schemas.UnitIndex(out.unit)); err != nil {
+		out.unsigned = err.Error()
+	}
+}
+
+// address finds the unit that a note names: of this election and partition.
+func (r *reader) address(p schemas.Partition, origin, name []byte, out *reading) bool {
+	if string(origin) != r.forms.Origin {
+		out.poison = "the note is of another election"
+		return false
+	}
+	unit, ok := r.forms.unitIndex[string(name)]
+	if !ok || r.forms.counties[r.forms.units[unit].county].partition != p {
+		out.poison = "the note names no unit of this partition"
+		return false
+	}
+	out.addressed, out.unit = true, unit
+	return true
+}
+
+// sign names the keys of signature lines, each once.
+func (r *reading) sign(lines []schemas.Signature) {
+	for i := range lines {
+		if name := string(lines[i].Name); !slices.Contains(r.signers, name) {
+			r.signers = append(r.signers, name)
+		}
+	}
 }
 
 // body decodes the body and holds it against the election; "" if it fits.

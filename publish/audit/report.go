@@ -29,6 +29,7 @@ const (
 	KindSnapshot  Kind = "snapshot"  // says something else of the night
 	KindObject    Kind = "object"    // is not there, or not what the manifest says
 	KindDocument  Kind = "document"  // a published line
+	KindListing   Kind = "listing"   // a line of the published corrections or holds
 	KindFile      Kind = "file"      // a published table by unit
 )
 
@@ -59,7 +60,7 @@ func (d *Difference) agrees() bool {
 const mostTold = 200
 
 // kinds in the order of telling: causes first.
-var kinds = []Kind{KindHead, KindEntry, KindRecord, KindSignature, KindDecision, KindUnit, KindSnapshot, KindTally, KindObject, KindDocument, KindFile}
+var kinds = []Kind{KindHead, KindEntry, KindRecord, KindSignature, KindDecision, KindUnit, KindSnapshot, KindTally, KindObject, KindDocument, KindListing, KindFile}
 
 // Report is what an audit found.
 type Report struct {
@@ -67,9 +68,10 @@ type Report struct {
 	Snapshot  schemas.SnapshotNumber `json:"snapshot,omitempty"` // that was compared
 	Log       schemas.LogSize        `json:"log,omitempty"`      // size of its log
 	Entries   uint64                 `json:"entries"`            // counted again
-	Accepted  uint64                 `json:"accepted"`           // that count or did
-	Held      uint64                 `json:"held"`
-	Compared  uint64                 `json:"compared"` // numbers
+	Accepted  uint64                 `json:"accepted"`           // that count or did, and releases
+	Held      uint64                 `json:"held"`               // released ones among them
+	Movements uint64                 `json:"movements"`          // entries that lowered a number
+	Compared  uint64                 `json:"compared"`           // numbers
 	Documents int                    `json:"documents"`
 	Files     int                    `json:"files"`     // tables by unit that were read
 	HashOnly  int                    `json:"hash_only"` // objects that were held against their hash alone
@@ -134,7 +136,7 @@ func (r *Report) JSON(w io.Writer) error {
 
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "%d submissions counted again (%d accepted, %d held) in %.1f s, %.0f a second\n", r.Entries, r.Accepted, r.Held, r.Seconds, r.PerSecond)
+	fmt.Fprintf(w, "%d entries counted again (%d accepted, %d held; %d lowered a number) in %.1f s, %.0f a second\n", r.Entries, r.Accepted, r.Held, r.Movements, r.Seconds, r.PerSecond)
 	if r.Snapshot > 0 {
 		fmt.Fprintf(w, "Snapshot %d, at log size %d: %d documents and %d tables by unit were read, %d other objects held against their hash\n",
 			r.Snapshot, r.Log, r.Documents, r.Files, r.HashOnly)

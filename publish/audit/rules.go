@@ -2,13 +2,16 @@ package audit
 
 import "tallystream/schemas"
 
-// verdict is what the rules say must become of a submission.
+// verdict is what the rules say must become of a submission or a release.
 type verdict struct {
-	kind schemas.EntryKind
-	hold schemas.HoldCode
+	kind    schemas.EntryKind
+	hold    schemas.HoldCode
+	of      *hold                   // that a release ends
+	finding *schemas.OutlierFinding // of an outlier
+	twin    schemas.UnitID          // of what is the same as another
 }
 
-func held(code schemas.HoldCode) verdict { return verdict{schemas.EntryHeld, code} }
+func held(code schemas.HoldCode) verdict { return verdict{kind: schemas.EntryHeld, hold: code} }
 
 func (v verdict) String() string {
 	if v.hold != "" {

@@ -149,13 +149,29 @@ func (t *table) readLines(b []byte) error {
 			return fmt.Errorf("line %d: unit %s does not vote on contest %q", number, u.id, l.Contest)
 		}
 		s := &u.style.sections[k]
+		if moved := t.moved(u, k); l.Corrections != moved {
+			t.differ(Difference{Kind: KindFile, Where: t.name, Unit: u.id, County: schemas.CountyID(county), Contest: l.Contest, Selection: cellCorrections,
+				Recomputed: &moved, Published: &l.Corrections})
+		}
 		got, err := t.forms.cellsOf(s, l)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
+		if got[0] == 0 && l.Corrections > 0 {
+			continue // it was stated, and no table has it any more
+		}
 		copy(row[s.at+1:], got[1:])
 	}
 	return nil
+}
+
+// moved is how many movements lowered a number of a unit's section.
+func (t *table) moved(u *unitForm, section int) int64 {
+	fallen := t.count.units[t.forms.unitIndex[string(u.id)]].fallen
+	if fallen == nil {
+		return 0
+	}
+	return fallen[section]
 }
 
 // compare holds the table against the rows that count.

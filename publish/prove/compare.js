@@ -75,7 +75,7 @@ export async function compareSnapshot(v, s) {
   }
   await eachOf(documents, (entry) => compareDocument(v, s, entry));
   const named = new Set(entries.map((entry) => entry.name));
-  for (const name of v.plan.names.keys()) if (!named.has(name)) v.find("manifest", name, `snapshot ${s.number} does not name this document`);
+  for (const name of [...v.plan.names.keys(), ...Object.keys(notices)]) if (!named.has(name)) v.find("manifest", name, `snapshot ${s.number} does not name it`);
   if (v.all) await compareNewFiles(v, s, files);
   v.named = files;
   v.compared = s.number;

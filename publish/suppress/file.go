@@ -47,7 +47,7 @@ func Append(dst []byte, e *schemas.Election, t *Taking) []byte {
 	n := 0
 	for i := range place.Sections {
 		if s, ok := section(place, r, i); ok {
-			dst = bytes.TrimSuffix(e.AppendLine(comma(dst, n), &s, schemas.CountyID(r.ID), int64(s.Units), t.Row), []byte{'\n'})
+			dst = bytes.TrimSuffix(e.AppendLine(comma(dst, n), &s, schemas.CountyID(r.ID), int64(s.Units), 0, t.Row), []byte{'\n'})
 			n++
 		}
 	}

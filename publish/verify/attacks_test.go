@@ -171,17 +171,135 @@ var attacks = []attack{
 		f.outcome(f.submission("ash.2", 48), schemas.EntrySuperseded)
 	}},
 	{name: "a held submission that counts", by: verify.CheckDecision, says: "by the rules it is held (count-lowered)", do: func(f *forger) {
-		at := f.find(0, func(l leaf.Leaf) bool { h, ok := l.(*leaf.Hold); return ok && h.Code == schemas.HoldLowered })
-		h := f.decode(at).(*leaf.Hold)
-		f.leaves[at] = f.encode(&leaf.Submission{Outcome: schemas.EntryCounted, Partition: h.Partition, Seq: h.Seq, Unit: h.Unit, Revision: h.Revision, Record: h.Record})
-		f.recount(1, -1, at).relog()
+		f.countInstead(schemas.HoldLowered, "oak.1")
+	}},
+	{name: "an outlier that counts", by: verify.CheckDecision, says: "is counted in the log, by the rules it is held (outlier)", do: func(f *forger) {
+		f.countInstead(schemas.HoldOutlier, "ash.1")
+	}},
+	{name: "a twin that counts", by: verify.CheckDecision, says: "is counted in the log, by the rules it is held (same-as-another)", do: func(f *forger) {
+		f.countInstead(schemas.HoldTwin, "ash.2")
 	}},
 	{name: "a hold for no reason", by: verify.CheckDecision, says: "is held (identity-broken) in the log, by the rules it is counted", do: func(f *forger) {
-		at := f.submission("fir.1", 48)
-		s := f.decode(at).(*leaf.Submission)
-		f.leaves[at] = f.encode(&leaf.Hold{Code: schemas.HoldIdentity, Partition: s.Partition, Seq: s.Seq, Unit: s.Unit, Revision: s.Revision,
-			Digest: s.Envelope.Digest, Bytes: uint64(len(s.Record)), Record: s.Record})
+		f.holdInstead("fir.1", 48, schemas.HoldIdentity)
+	}},
+	{name: "a hold as an outlier that is none", by: verify.CheckDecision, says: "is held (outlier) in the log, by the rules it is counted", do: func(f *forger) {
+		f.holdInstead("fir.4", 48, schemas.HoldOutlier)
+	}},
+	{name: "a hold as a twin that has none", by: verify.CheckDecision, says: "is held (same-as-another) in the log, by the rules it is counted", do: func(f *forger) {
+		f.holdInstead("fir.4", 48, schemas.HoldTwin)
+	}},
+
+	// Releases.
+	{name: "a release by one supervisor", by: verify.CheckSignature, says: "unit fir.1 revision 50: want signatures by two supervisors", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) { r.Note = releaseOf("fir.1", 50, r.Release.Digest, "supervisor.1", "intruder") })
+	}},
+	{name: "a release with one signature", by: verify.CheckDecision, says: "fewer signatures than it needs", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) { r.Note = releaseOf("fir.1", 50, r.Release.Digest, "supervisor.1") })
+	}},
+	{name: "a release by the same supervisor twice", by: verify.CheckSignature, says: "unit fir.1 revision 50: want signatures by two supervisors", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) {
+			r.Note = releaseOf("fir.1", 50, r.Release.Digest, "supervisor.1", "supervisor.1")
+		})
+	}},
+	{name: "a release by an official", by: verify.CheckSignature, says: "this key is known and may not sign this", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) {
+			r.Note = releaseOf("fir.1", 50, r.Release.Digest, "official.fir", "supervisor.1")
+		})
+	}},
+	{name: "a release by a supervisor whose key was revoked", by: verify.CheckSignature, says: "unit fir.1 revision 50: want signatures by two supervisors", do: func(f *forger) {
+		f.root()
+		f.leaves = slices.Insert(f.leaves, f.release("fir.1"), f.statement(1, leaf.RevokeKey, leaf.RosterKey, keyOf("supervisor.2")))
+		f.relog()
+	}},
+	{name: "a release with another's text", by: verify.CheckSignature, says: "does not verify", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) { r.Note = bytes.Replace(r.Note, []byte("tape"), []byte("tope"), 1) })
+	}},
+	{name: "a release of another digest", by: verify.CheckDecision, says: "is released in the log, by the rules it is held (release-of-nothing)", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) {
+			r.Note = releaseOf("fir.1", 50, schemas.DigestOf([]byte("other")), "supervisor.1", "supervisor.2")
+		})
+	}},
+	{name: "a release that names another entry", by: verify.CheckDecision, says: ", of entry ", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) { r.Hold-- })
+	}},
+	{name: "a release without a reason", by: verify.CheckLeaf, says: "/release/reason", do: func(f *forger) {
+		at := f.release("fir.1")
+		r := f.decode(at).(*leaf.Release)
+		text, _, _ := bytes.Cut(r.Note, []byte("\n\n"))
+		text = append(bytes.Replace(text, []byte("reason checked\n"), nil, 1), '\n')
+		note, err := schemas.AppendNote(nil, text, signerOf("supervisor.1"), signerOf("supervisor.2"))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		head, _, _ := bytes.Cut(f.leaves[at], []byte("bytes "))
+		f.leaves[at] = append(fmt.Appendf(bytes.Clone(head), "bytes %d\n\n", len(note)), note...)
+		f.relog()
+	}},
+	{name: "a replayed release", by: verify.CheckDecision, says: "unit fir.1 revision 50 was released before", do: func(f *forger) {
+		r := f.decode(f.release("fir.1")).(*leaf.Release)
+		r.Seq = f.entries(r.Partition) + 1
+		f.leaves = append(f.leaves, f.encode(r))
+		f.relog()
+	}},
+	{name: "a release dropped", by: verify.CheckLeaf, says: "entries are missing", do: func(f *forger) {
+		at := f.release("fir.1")
+		f.leaves = slices.Delete(f.leaves, at, at+1)
+		f.recount(-1, 0, at).relog()
+	}},
+	{name: "a release put aside", by: verify.CheckDecision, says: "is held (release-of-nothing) in the log, by the rules it is released", do: func(f *forger) {
+		at := f.release("fir.1")
+		r := f.decode(at).(*leaf.Release)
+		f.leaves[at] = f.encode(&leaf.Hold{Code: schemas.HoldRelease, Partition: r.Partition, Seq: r.Seq, Unit: r.Unit, Revision: r.Revision,
+			Digest: r.Release.Digest, Bytes: uint64(len(r.Note)), Record: r.Note})
 		f.recount(-1, 1, at).relog()
+	}},
+	{name: "a release that is said to have lapsed", by: verify.CheckDecision, says: "is lapsed in the log, by the rules it is released", do: func(f *forger) {
+		f.rerelease("fir.1", func(r *leaf.Release) { r.Outcome = schemas.EntryLapsed })
+	}},
+	{name: "a lapsed release that counts", by: verify.CheckDecision, says: "is released in the log, by the rules it is lapsed", do: func(f *forger) {
+		f.rerelease("oak.1", func(r *leaf.Release) { r.Outcome = schemas.EntryReleased })
+	}},
+
+	// Numbers that fell, and what is held.
+	{name: "a fallen number without a movement", by: verify.CheckDocument, says: "says corrections 0, the log gives 1", do: func(f *forger) {
+		f.republish("county/fir", "documents", ".ndjson", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`,"corrections":1`), nil) }).relog()
+	}},
+	{name: "a correction too many in a line", by: verify.CheckDocument, says: "the log gives", do: func(f *forger) {
+		f.republish("contest/president", "documents", ".ndjson", oneMore(`"corrections":`)).relog()
+	}},
+	{name: "a movement left out", by: verify.CheckDocument, says: "corrections.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.CorrectionsName, "corrections", ".ndjson", func(b []byte) []byte { _, rest, _ := bytes.Cut(b, []byte{'\n'}); return rest }).relog()
+	}},
+	{name: "a movement by less", by: verify.CheckDocument, says: "corrections.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.CorrectionsName, "corrections", ".ndjson", oneMore(`"after":`)).relog()
+	}},
+	{name: "a movement with another reason", by: verify.CheckDocument, says: "corrections.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.CorrectionsName, "corrections", ".ndjson", func(b []byte) []byte { return bytes.Replace(b, []byte(`"equipment"`), []byte(`"recount"`), 1) }).relog()
+	}},
+	{name: "a movement signed by others", by: verify.CheckDocument, says: "corrections.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.CorrectionsName, "corrections", ".ndjson", func(b []byte) []byte { return bytes.Replace(b, []byte(`"supervisor.1"`), []byte(`"supervisor.3"`), 1) }).relog()
+	}},
+	{name: "a hold said to be open", by: verify.CheckDocument, says: "holds.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.HoldsName, "holds", ".ndjson", func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"state":"released"`), []byte(`"state":"open"`), 1)
+		}).relog()
+	}},
+	{name: "a hold with other figures", by: verify.CheckDocument, says: "holds.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.HoldsName, "holds", ".ndjson", oneMore(`"against":`)).relog()
+	}},
+	{name: "a hold as another's twin", by: verify.CheckDocument, says: "holds.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.HoldsName, "holds", ".ndjson", oneMore(`"twin":"ash.`)).relog()
+	}},
+	{name: "a hold left out", by: verify.CheckDocument, says: "holds.ndjson: snapshot", do: func(f *forger) {
+		f.republish(schemas.HoldsName, "holds", ".ndjson", func(b []byte) []byte { return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1] }).relog()
+	}},
+	{name: "the list of corrections left out", by: verify.CheckManifest, says: "corrections.ndjson: snapshot", do: func(f *forger) {
+		f.remanifest(func(entries []schemas.ManifestEntry) []schemas.ManifestEntry {
+			return slices.DeleteFunc(entries, func(e schemas.ManifestEntry) bool { return e.Name == schemas.CorrectionsName })
+		}).relog()
+	}},
+	{name: "a list of corrections that lies elsewhere, changed", by: verify.CheckDocument, says: "corrections.ndjson", do: func(f *forger) {
+		f.replace(f.named(schemas.CorrectionsName).Key, oneMore(`"before":`))
 	}},
 	{name: "a submission by a stranger's key", by: verify.CheckSignature, says: "not in the roster", do: func(f *forger) { f.sign("oak.2", 20, nil, "intruder") }},
 	{name: "a submission by another county's official", by: verify.CheckSignature, says: "may not sign this", do: func(f *forger) { f.sign("oak.2", 20, nil, "official.ash") }},

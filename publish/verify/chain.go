@@ -53,7 +53,7 @@ func (v *verification) snapshot(ctx context.Context, index int64, l *leaf.Snapsh
 	for _, n := range v.report.Held {
 		held += n
 	}
-	if accepted := v.report.Counted + v.report.Superseded; s.Accepted != accepted || s.Held != held {
+	if accepted := v.report.Counted + v.report.Superseded + v.report.Released + v.report.Lapsed; s.Accepted != accepted || s.Held != held {
 		wrong("says %d accepted and %d held, in the log are %d and %d", s.Accepted, s.Held, accepted, held)
 	}
 	if v.last != nil && s.Time < v.last.Time { // of one layout, so they sort as text
@@ -71,7 +71,10 @@ func (v *verification) snapshot(ctx context.Context, index int64, l *leaf.Snapsh
 
 // close checks what can only be told at the end of the log.
 func (v *verification) close(ctx context.Context) error {
-	v.report.Snapshots = uint64(len(v.notes))
+	v.report.Snapshots, v.report.Movements = uint64(len(v.notes)), v.tally.movements()
+	for _, n := range v.tally.open() {
+		v.report.Open += n
+	}
 	for _, code := range slices.Sorted(maps.Keys(v.report.Held)) {
 		if !isRuled(code) {
 			v.report.remark("%d submissions are held as %s, which does not follow from the log alone: that is believed", v.report.Held[code], code)

@@ -104,7 +104,7 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 	g, running := errgroup.WithContext(ctx)
 	g.SetLimit(documentsAtOnce())
 	seen := map[schemas.DocumentID]bool{}
-	named := map[string]schemas.ManifestEntry{}
+	named, listed := map[string]schemas.ManifestEntry{}, map[string]bool{}
 	for i := range entries {
 		e := &entries[i]
 		_, isDocument := v.plan.of[schemas.DocumentID(e.Name)]
@@ -114,6 +114,12 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 			g.Go(func() error { return v.compareDocument(running, s, e) })
 		case isFile(e.Name):
 			named[e.Name] = *e
+		case e.Name == schemas.CorrectionsName:
+			listed[e.Name] = true
+			g.Go(func() error { return v.compareListing(running, s, e, "corrections", v.tally.correctionsFile()) })
+		case e.Name == schemas.HoldsName:
+			listed[e.Name] = true
+			g.Go(func() error { return v.compareListing(running, s, e, "holds", v.tally.holdsFile()) })
 		case e.Name == schemas.DefinitionKey:
 			v.same(s, e, schemas.DigestOf(v.definition), len(v.definition))
 		case e.Name == schemas.RosterKey:
@@ -128,6 +134,11 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 	for _, id := range v.plan.names {
 		if !seen[id] {
 			v.report.find(CheckManifest, string(id), "snapshot %d does not name this document", s.Number)
+		}
+	}
+	for _, name := range []string{schemas.CorrectionsName, schemas.HoldsName} {
+		if !listed[name] {
+			v.report.find(CheckManifest, name, "snapshot %d does not name it", s.Number)
 		}
 	}
 	if v.o.All {
@@ -173,7 +184,7 @@ func (v *verification) render() {
 		}
 		changed[c], v.tally.dirty[c] = true, false
 		g.Go(func() error {
-			v.sheets[c] = v.plan.sheet(c, v.tally.rows[c])
+			v.sheets[c] = v.plan.sheet(c, v.tally.rows[c], v.tally.moved[c])
 			return nil
 		})
 	}
@@ -200,7 +211,7 @@ func (v *verification) compareDocument(ctx context.Context, s *schemas.Snapshot,
 	v.mu.Unlock()
 	var body []byte
 	if !ok {
-		body = v.plan.document(id, v.sheets, v.tally.rows)
+		body = v.plan.document(id, v.sheets, v.tally.rows, v.tally.moved)
 		want = made{schemas.DigestOf(body), int64(len(body)), bytes.Count(body, []byte{'\n'})}
 	}
 	v.mu.Lock()
@@ -222,7 +233,7 @@ func (v *verification) compareDocument(ctx context.Context, s *schemas.Snapshot,
 	}
 	if e.Hash != want.hash || e.Bytes != want.size {
 		if body == nil {
-			body = v.plan.document(id, v.sheets, v.tally.rows)
+			body = v.plan.document(id, v.sheets, v.tally.rows, v.tally.moved)
 		}
 		v.find(CheckDocument, e.Name, "snapshot %d: it is not what the log's submissions add up to: %s", s.Number, describe(published, body))
 		return nil
@@ -233,6 +244,47 @@ func (v *verification) compareDocument(ctx context.Context, s *schemas.Snapshot,
 		v.mu.Unlock()
 	}
 	return nil
+}
+
+// compareListing holds one of the two lists, of corrections and of holds, against
+// what the log gives.
+func (v *verification) compareListing(ctx context.Context, s *schemas.Snapshot, e *schemas.ManifestEntry, folder string, want []byte) error {
+	published, err := v.object(ctx, CheckDocument, s, e, schemas.ContentKey(folder, e.Hash, ".ndjson"))
+	if err != nil || published == nil {
+		return err
+	}
+	v.mu.Lock()
+	v.report.Documents++
+	v.report.Lines += bytes.Count(want, []byte{'\n'})
+	v.report.Bytes += e.Bytes
+	v.mu.Unlock()
+	if !bytes.Equal(published, want) {
+		v.find(CheckDocument, e.Name, "snapshot %d: it is not what the log gives: %s", s.Number, listingDifference(published, want))
+	}
+	return nil
+}
+
+// listingDifference says in which line a list differs first.
+func listingDifference(published, want []byte) string {
+	a, b := bytes.SplitAfter(published, []byte{'\n'}), bytes.SplitAfter(want, []byte{'\n'})
+	for i := range max(len(a), len(b)) {
+		var x, y []byte
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if !bytes.Equal(x, y) {
+			at := 0
+			for at < len(x) && at < len(y) && x[at] == y[at] {
+				at++
+			}
+			at = max(0, at-40)
+			return fmt.Sprintf("line %d is %s, the log gives %s", i+1, clip(x[min(at, len(x)):]), clip(y[min(at, len(y)):]))
+		}
+	}
+	return "no line differs"
 }
 
 func describe(published, want []byte) string {
@@ -265,7 +317,7 @@ func (v *verification) object(ctx context.Context, check Check, s *schemas.Snaps
 		if check == CheckDocument && bytes.HasSuffix(b, []byte{'\n'}) {
 			id := schemas.DocumentID(e.Name)
 			if _, ok := v.plan.of[id]; ok {
-				what = ": " + difference(b, v.plan.document(id, v.sheets, v.tally.rows))
+				what = ": " + difference(b, v.plan.document(id, v.sheets, v.tally.rows, v.tally.moved))
 			}
 		}
 		v.find(check, e.Name, "%s has %d bytes with SHA-256 %s, snapshot %d names %d with %s%s", e.Key, len(b), got, s.Number, e.Bytes, e.Hash, what)

@@ -114,13 +114,14 @@ func joined(lines []line) []byte {
 	return out
 }
 
-func (p *plan) sheet(county int, row []int64) *sheet {
+// sheet makes a county's document of its row, and of the movements by section.
+func (p *plan) sheet(county int, row []int64, moved []uint32) *sheet {
 	place := &p.election.Counties[county]
 	s := &sheet{lines: make([][]byte, len(place.Sections))}
 	ends := make([]int, len(place.Sections))
 	for _, i := range p.order[county] {
 		section := &place.Sections[i]
-		s.body = p.election.AppendLine(s.body, section, place.ID, int64(section.Units), row)
+		s.body = p.election.AppendLine(s.body, section, place.ID, int64(section.Units), int64(moved[i]), row)
 		ends[i] = len(s.body)
 	}
 	from := 0
@@ -132,13 +133,13 @@ func (p *plan) sheet(county int, row []int64) *sheet {
 }
 
 // sums are the lines of a contest over counties: by state, and in all.
-func (p *plan) sums(contest int, rows [][]int64) []line {
+func (p *plan) sums(contest int, rows [][]int64, moved [][]uint32) []line {
 	k, e := &p.contests[contest], p.election
 	section := e.Counties[k.places[0].county].Sections[k.places[0].section]
 	section.Offset = 0
 	size := section.Size(len(e.Definition.CountTypes))
 	sum := func(name schemas.CountyID, of func(*schemas.CountyPlace) bool) line {
-		units, row := int64(0), make([]int64, size)
+		units, movements, row := int64(0), int64(0), make([]int64, size)
 		for _, at := range k.places {
 			place := &e.Counties[at.county]
 			if !of(place) {
@@ -146,11 +147,12 @@ func (p *plan) sums(contest int, rows [][]int64) []line {
 			}
 			s := &place.Sections[at.section]
 			units += int64(s.Units)
+			movements += int64(moved[at.county][at.section])
 			for i, n := range rows[at.county][s.Offset:][:size] {
 				row[i] += n
 			}
 		}
-		return line{k.id, name, e.AppendLine(nil, &section, name, units, row)}
+		return line{k.id, name, e.AppendLine(nil, &section, name, units, movements, row)}
 	}
 	all := func(*schemas.CountyPlace) bool { return true }
 	out := []line{sum(schemas.CountyID(e.Definition.Election), all)}
@@ -162,7 +164,7 @@ func (p *plan) sums(contest int, rows [][]int64) []line {
 }
 
 // document makes a document's bytes of the counties' sheets and rows.
-func (p *plan) document(id schemas.DocumentID, sheets []*sheet, rows [][]int64) []byte {
+func (p *plan) document(id schemas.DocumentID, sheets []*sheet, rows [][]int64, moved [][]uint32) []byte {
 	d := p.of[id]
 	if d.county >= 0 {
 		return sheets[d.county].body
@@ -171,13 +173,13 @@ func (p *plan) document(id schemas.DocumentID, sheets []*sheet, rows [][]int64) 
 		var lines []line
 		for i := range p.contests {
 			if p.contests[i].front {
-				lines = append(lines, p.sums(i, rows)...)
+				lines = append(lines, p.sums(i, rows, moved)...)
 			}
 		}
 		return joined(lines)
 	}
 	k := &p.contests[d.contest]
-	lines := p.sums(d.contest, rows)
+	lines := p.sums(d.contest, rows, moved)
 	for _, at := range k.places {
 		lines = append(lines, line{k.id, p.election.Counties[at.county].ID, sheets[at.county].lines[at.section]})
 	}
@@ -217,6 +219,7 @@ func lineDifference(published, want []byte) string {
 	}
 	number("reporting", a.Reporting, b.Reporting)
 	number("units", a.Units, b.Units)
+	number("corrections", a.Corrections, b.Corrections)
 	var selections []schemas.SelectionID
 	for s := range b.Votes {
 		selections = append(selections, s)

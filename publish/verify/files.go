@@ -167,9 +167,13 @@ func (t *fileWriter) unitLines(county schemas.CountyIndex) []byte {
 		}
 		for i := range e.Units[u].Style.Sections {
 			s := &e.Units[u].Style.Sections[i]
-			if row[s.Offset] == 1 {
+			movements := int64(0)
+			if t.units[u].Moved != nil {
+				movements = int64(t.units[u].Moved[i])
+			}
+			if row[s.Offset] == 1 || movements > 0 {
 				unit := schemas.CountyID(e.Units[u].ID)
-				lines = append(lines, line{e.ContestID(s.Contest), unit, e.AppendLine(nil, s, unit, 1, row)})
+				lines = append(lines, line{e.ContestID(s.Contest), unit, e.AppendLine(nil, s, unit, 1, movements, row)})
 			}
 		}
 	}
@@ -191,12 +195,8 @@ func (t *fileWriter) facts(s *schemas.Snapshot, published []byte) (*cdf.Facts, *
 		return nil, nil, err
 	}
 	exporter := t.exporter()
-	holds := map[schemas.HoldCode]uint64{}
-	for code, n := range t.report.Held {
-		holds[code] = n
-	}
 	return &cdf.Facts{
-		Status: exporter.StatusOf(t.rows), Test: head.TestType, Time: at, Snapshot: s.Number, Log: s.Log, Holds: holds,
+		Status: exporter.StatusOf(t.rows), Test: head.TestType, Time: at, Snapshot: s.Number, Log: s.Log, Holds: t.open(), Movements: t.movements(),
 	}, exporter, nil
 }
 

@@ -85,6 +85,62 @@ func (f *forger) submission(unit schemas.UnitID, revision schemas.Revision) int 
 	})
 }
 
+// hold is the index of a unit's hold.
+func (f *forger) hold(code schemas.HoldCode, unit schemas.UnitID) int {
+	return f.find(0, func(l leaf.Leaf) bool { h, ok := l.(*leaf.Hold); return ok && h.Code == code && h.Unit == unit })
+}
+
+// release is the index of a unit's release.
+func (f *forger) release(unit schemas.UnitID) int {
+	return f.find(0, func(l leaf.Leaf) bool { r, ok := l.(*leaf.Release); return ok && r.Unit == unit })
+}
+
+// entries counts those of a partition.
+func (f *forger) entries(p schemas.Partition) (n uint64) {
+	see := func(in schemas.Partition, seq uint64) {
+		if in == p {
+			n = max(n, seq)
+		}
+	}
+	for i := range f.leaves {
+		switch l := f.decode(i).(type) {
+		case *leaf.Submission:
+			see(l.Partition, l.Seq)
+		case *leaf.Hold:
+			see(l.Partition, l.Seq)
+		case *leaf.Release:
+			see(l.Partition, l.Seq)
+		}
+	}
+	return n
+}
+
+// rerelease changes a unit's release.
+func (f *forger) rerelease(unit schemas.UnitID, change func(r *leaf.Release)) {
+	at := f.release(unit)
+	r := f.decode(at).(*leaf.Release)
+	change(r)
+	f.leaves[at] = f.encode(r)
+	f.relog()
+}
+
+// holdInstead makes a hold of a submission that counts.
+func (f *forger) holdInstead(unit schemas.UnitID, revision schemas.Revision, code schemas.HoldCode) {
+	at := f.submission(unit, revision)
+	s := f.decode(at).(*leaf.Submission)
+	f.leaves[at] = f.encode(&leaf.Hold{Code: code, Partition: s.Partition, Seq: s.Seq, Unit: s.Unit, Revision: s.Revision,
+		Digest: s.Envelope.Digest, Bytes: uint64(len(s.Record)), Record: s.Record})
+	f.recount(-1, 1, at).relog()
+}
+
+// countInstead makes a submission that counts of a hold.
+func (f *forger) countInstead(code schemas.HoldCode, unit schemas.UnitID) {
+	at := f.hold(code, unit)
+	h := f.decode(at).(*leaf.Hold)
+	f.leaves[at] = f.encode(&leaf.Submission{Outcome: schemas.EntryCounted, Partition: h.Partition, Seq: h.Seq, Unit: h.Unit, Revision: h.Revision, Record: h.Record})
+	f.recount(1, -1, at).relog()
+}
+
 // resubmit puts another record into a submission's leaf.
 func (f *forger) resubmit(i int, record []byte) {
 	s := f.decode(i).(*leaf.Submission)

@@ -162,8 +162,9 @@ func TestJavaScriptCountsTheSameNight(t *testing.T) {
 		}
 		want, _ := check(t, verify.Options{Source: n.late, All: true})
 		r := got["all"]
-		if r.Leaves != want.Leaves || r.Root != want.Root || r.Counted != want.Counted || r.Superseded != want.Superseded || !maps.Equal(r.Held, want.Held) ||
-			r.Snapshots != want.Snapshots || r.Lines != want.Lines {
+		if r.Leaves != want.Leaves || r.Root != want.Root || r.Counted != want.Counted || r.Superseded != want.Superseded ||
+			r.Released != want.Released || r.Lapsed != want.Lapsed || r.Movements != want.Movements || r.Open != want.Open || !maps.Equal(r.Held, want.Held) ||
+			r.Snapshots != want.Snapshots || r.Documents != want.Documents || r.Lines != want.Lines {
 			t.Errorf("in JavaScript\n%sin Go\n%s", print(&r), print(want))
 		}
 	}

@@ -67,7 +67,7 @@ func (v *verification) take(ctx context.Context, index int64, x *reading) error 
 	v.moves(index, x.leaf)
 	var err error
 	switch l := x.leaf.(type) {
-	case *leaf.Submission, *leaf.Hold:
+	case *leaf.Submission, *leaf.Hold, *leaf.Release:
 		v.reauthorize(x, l)
 		v.tally.take(index, x)
 	case *leaf.Snapshot:
@@ -93,6 +93,10 @@ func (v *verification) take(ctx context.Context, index int64, x *reading) error 
 func (v *verification) reauthorize(x *reading, l leaf.Leaf) {
 	ring := v.ring.Load()
 	if !x.addressed || x.ring == ring {
+		return
+	}
+	if x.release != nil {
+		x.ring, x.unsigned = ring, ring.AuthorizeRelease(v.election, x.release, x.unit)
 		return
 	}
 	var envelope schemas.Envelope

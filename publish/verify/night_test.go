@@ -53,7 +53,10 @@ func definition() *schemas.Definition {
 	d := &schemas.Definition{
 		Schema: schemas.DefinitionSchema, Election: "test-2026", Name: "Test", Date: "2026-11-03", Origin: origin,
 		CountTypes: []schemas.CountType{schemas.Early, schemas.ElectionDay}, Partitions: 2, Signatures: 1,
-		Rules:    schemas.Rules{Ballots: true, Registered: true},
+		Rules: schemas.Rules{Ballots: true, Registered: true, Outliers: &schemas.OutlierRules{
+			History: &schemas.HistoryRule{Percent: 500, Least: 100}, Neighbours: &schemas.NeighbourRule{Percent: 300, Least: 1000, Units: 3},
+			Twins: &schemas.TwinRule{Least: 100},
+		}},
 		States:   []schemas.State{{ID: "north", Name: "North"}, {ID: "south", Name: "South"}},
 		Counties: []schemas.County{{ID: "oak", Name: "Oak", State: "north"}, {ID: "ash", Name: "Ash", State: "north"}, {ID: "fir", Name: "Fir", State: "south"}},
 		Contests: []schemas.Contest{
@@ -74,7 +77,7 @@ func definition() *schemas.Definition {
 		for k := range 4 {
 			c := d.Counties[i].ID
 			d.Units = append(d.Units, schemas.Unit{
-				ID: schemas.UnitID(fmt.Sprintf("%s.%d", c, k+1)), Name: fmt.Sprint(k + 1), County: c, Kind: schemas.PrecinctUnit, Style: style, Registered: 10_000,
+				ID: schemas.UnitID(fmt.Sprintf("%s.%d", c, k+1)), Name: fmt.Sprint(k + 1), County: c, Kind: schemas.PrecinctUnit, Style: style, Registered: 10_000, History: []int{1000, 1000, 0}[i],
 			})
 		}
 	}
@@ -165,7 +168,7 @@ func (b *books) add(x schemas.Entry, record []byte, cells []schemas.Count) {
 	x.Seq = uint64(len(b.entries[x.Partition]) + 1)
 	b.records[x.At] = record
 	b.entries[x.Partition] = append(b.entries[x.Partition], x)
-	if x.Kind == schemas.EntryCounted {
+	if x.Kind == schemas.EntryCounted || x.Kind == schemas.EntryReleased {
 		u, _ := b.e.Unit(x.Unit)
 		b.e.Fold(b.rows[b.e.Units[u].County], u, b.counted[u], cells)
 		b.counted[u] = cells
@@ -281,6 +284,19 @@ func entry(e *schemas.Election, record []byte, kind schemas.EntryKind, hold sche
 	}
 }
 
+// releaseOf signs a release of a hold.
+func releaseOf(unit schemas.UnitID, revision schemas.Revision, digest schemas.Digest, by ...string) []byte {
+	var signers []note.Signer
+	for _, name := range by {
+		signers = append(signers, signerOf(name))
+	}
+	record, err := schemas.AppendRelease(nil, origin, unit, revision, digest, schemas.ReleaseChecked, `Held against the "tape" & found <right>.`, signers...)
+	if err != nil {
+		panic(err)
+	}
+	return record
+}
+
 // play plays the night once for all tests: 12 units, 24 revisions, and one of
 // everything that can become of a submission. Its log fills a bundle.
 func play(t testing.TB) *night {
@@ -376,40 +392,117 @@ func (x *stage) close() site {
 	return x.store.copy()
 }
 
+// script plays a night, entry by entry.
+type script struct{ *stage }
+
+func (x script) submit(kind schemas.EntryKind, hold schemas.HoldCode, unit schemas.UnitID, revision int, cells []schemas.Count, c *schemas.Correction, by ...string) held {
+	record := envelope(x.e, unit, revision, cells, c, by...)
+	u, _ := x.e.Unit(unit)
+	line := entry(x.e, record, kind, hold)
+	line.Seq = uint64(len(x.ledgers.entries[x.e.PartitionOf(u)]) + 1)
+	x.ledgers.add(line, record, cells)
+	return held{line, cells}
+}
+
+// held is a hold with its row.
+type held struct {
+	entry schemas.Entry
+	cells []schemas.Count
+}
+
+func (x script) release(h held, kind schemas.EntryKind) {
+	line := h.entry
+	line.Kind, line.Hold, line.Held = kind, "", h.entry.Seq
+	x.ledgers.add(line, releaseOf(line.Unit, line.Revision, line.Digest, "supervisor.1", "supervisor.2"), h.cells)
+}
+
+// numbers are those of a unit by its name.
+func (x script) numbers(unit schemas.UnitID, revision int) []schemas.Count {
+	u, _ := x.e.Unit(unit)
+	return numbers(x.e, u, revision)
+}
+
 // perform is the script of the night.
 func perform(t *testing.T) *night {
-	x := open(t)
-	e, ledgers, store := x.e, x.ledgers, x.store
-	n := &night{election: e, definition: x.bytes}
-	submit := func(kind schemas.EntryKind, hold schemas.HoldCode, unit schemas.UnitID, revision int, cells []schemas.Count, c *schemas.Correction, by ...string) {
-		record := envelope(e, unit, revision, cells, c, by...)
-		ledgers.add(entry(e, record, kind, hold), record, cells)
-	}
+	x := script{open(t)}
+	n := &night{election: x.e, definition: x.bytes}
+	var early []held
 	for revision := 1; revision <= 24; revision++ {
-		for u := range e.Units {
-			unit := &e.Units[u]
-			cells := numbers(e, schemas.UnitIndex(u), revision)
-			submit(schemas.EntryCounted, "", unit.ID, revision*2, cells, nil, "official."+string(e.Counties[unit.County].ID))
+		for u := range x.e.Units {
+			unit := &x.e.Units[u]
+			cells := numbers(x.e, schemas.UnitIndex(u), revision)
+			if unit.ID == "fir.2" && revision == 10 {
+				cells = numbers(x.e, schemas.UnitIndex(u), 8)
+				x.submit(schemas.EntryCounted, "", unit.ID, revision*2, cells, correctly, "supervisor.1", "supervisor.2")
+				continue
+			}
+			x.submit(schemas.EntryCounted, "", unit.ID, revision*2, cells, nil, "official."+string(x.e.Counties[unit.County].ID))
+		}
+		if revision == 11 {
+			early = append(early,
+				x.submit(schemas.EntryHeld, schemas.HoldLowered, "ash.4", 90, x.numbers("ash.4", 10), nil, "official.ash"),
+				x.submit(schemas.EntryHeld, schemas.HoldConflict, "fir.3", 22, x.numbers("fir.3", 10), nil, "official.fir"))
 		}
 		time.Sleep(1100 * time.Millisecond)
 		if revision == 12 {
-			n.early = store.copy()
+			n.early = x.store.copy()
 		}
 	}
-	oak, _ := e.Unit("oak.1")
-	submit(schemas.EntrySuperseded, "", "oak.1", 3, numbers(e, oak, 1), nil, "official.oak")
-	submit(schemas.EntryHeld, schemas.HoldConflict, "oak.1", 48, numbers(e, oak, 25), nil, "official.oak")
-	submit(schemas.EntryHeld, schemas.HoldLowered, "oak.1", 50, numbers(e, oak, 20), nil, "official.oak")
-	broken := numbers(e, oak, 26)
-	broken[e.Units[oak].Style.Sections[1].Offset+1]++
-	submit(schemas.EntryHeld, schemas.HoldIdentity, "oak.1", 51, broken, nil, "official.oak")
-	submit(schemas.EntryHeld, schemas.HoldRegistered, "oak.1", 52, numbers(e, oak, 9000), nil, "official.oak")
-	submit(schemas.EntryCounted, "", "oak.1", 53, numbers(e, oak, 22), &schemas.Correction{Reason: schemas.CorrectEquipment, Text: "A scanner counted twice."}, "supervisor.1", "supervisor.2")
-	poison := []byte("no envelope at all")
-	ledgers.add(entry(e, poison, schemas.EntryHeld, schemas.HoldPoison), poison, nil)
+	x.release(early[0], schemas.EntryReleased)
+	x.release(early[1], schemas.EntryLapsed)
+	x.holds()
+	x.others()
 	time.Sleep(1100 * time.Millisecond)
 	n.late = x.close()
 	return n
+}
+
+// holds are those of one unit, for every reason that it can have alone.
+func (x script) holds() {
+	x.submit(schemas.EntrySuperseded, "", "oak.1", 3, x.numbers("oak.1", 1), nil, "official.oak")
+	x.submit(schemas.EntryHeld, schemas.HoldConflict, "oak.1", 48, x.numbers("oak.1", 25), nil, "official.oak")
+	lowered := x.submit(schemas.EntryHeld, schemas.HoldLowered, "oak.1", 50, x.numbers("oak.1", 20), nil, "official.oak")
+	broken := x.numbers("oak.1", 26)
+	oak, _ := x.e.Unit("oak.1")
+	broken[x.e.Units[oak].Style.Sections[1].Offset+1]++
+	x.submit(schemas.EntryHeld, schemas.HoldIdentity, "oak.1", 51, broken, nil, "official.oak")
+	x.submit(schemas.EntryHeld, schemas.HoldRegistered, "oak.1", 52, x.numbers("oak.1", 9000), nil, "official.oak")
+	x.submit(schemas.EntryCounted, "", "oak.1", 53, x.numbers("oak.1", 22), correctly, "supervisor.1", "supervisor.2")
+	x.release(lowered, schemas.EntryLapsed)
+	poison := []byte("no envelope at all")
+	x.ledgers.add(entry(x.e, poison, schemas.EntryHeld, schemas.HoldPoison), poison, nil)
+}
+
+// others are holds that compare with others, and what lowers numbers.
+func (x script) others() {
+	hold := func(code schemas.HoldCode, unit schemas.UnitID, revision int, cells []schemas.Count) held {
+		u, _ := x.e.Unit(unit)
+		return x.submit(schemas.EntryHeld, code, unit, revision, cells, nil, "official."+string(x.e.Counties[x.e.Units[u].County].ID))
+	}
+	x.release(hold(schemas.HoldOutlier, "fir.1", 50, x.numbers("fir.1", 90)), schemas.EntryReleased) // above 300% of its neighbours
+	x.release(hold(schemas.HoldTwin, "ash.2", 50, x.numbers("ash.3", 24)), schemas.EntryReleased)
+	x.release(hold(schemas.HoldConflict, "oak.3", 48, x.numbers("oak.3", 20)), schemas.EntryReleased) // the lower ones are right
+	hold(schemas.HoldOutlier, "ash.1", 50, x.numbers("ash.1", 65))                                    // above 500% of its history; stays
+	x.ledgers.add(schemas.Entry{Kind: schemas.EntryHeld, Hold: schemas.HoldRelease, Unit: "fir.3", Revision: 77, Digest: schemas.DigestOf(nil)},
+		releaseOf("fir.3", 77, schemas.DigestOf(nil), "supervisor.1", "supervisor.2"), nil)
+	// A voter's two marks for governor turn out to be one.
+	governor := func(unit schemas.UnitID, cells []schemas.Count) (lee, undervotes *schemas.Count) {
+		u, _ := x.e.Unit(unit)
+		k, _ := x.e.Contest("governor")
+		at, _ := x.e.Units[u].Style.Find(k)
+		first := x.e.Units[u].Style.Sections[at].Offset + 1
+		return &cells[first], &cells[first+4]
+	}
+	adjudicated := x.numbers("ash.1", 24)
+	lee, undervotes := governor("ash.1", adjudicated)
+	*lee, *undervotes = *lee+1, *undervotes-1
+	x.submit(schemas.EntryCounted, "", "ash.1", 49, adjudicated, nil, "official.ash")
+	// A contest was never on this ballot.
+	less := x.numbers("oak.4", 24)
+	oak, _ := x.e.Unit("oak.4")
+	bond := x.e.Units[oak].Style.Sections[1]
+	clear(less[bond.Offset:][:bond.Size(2)])
+	x.submit(schemas.EntryCounted, "", "oak.4", 50, less, correctly, "supervisor.2", "supervisor.1")
 }
 
 func (o *objects) copy() site {

@@ -18,20 +18,22 @@ type reading struct {
 	err  error     // it is no leaf
 	leaf leaf.Leaf // nil where err is set
 
-	// Of an entry of a ledger: a submission or a hold.
+	// Of an entry of a ledger: a submission, a hold or a release.
 	entry    bool
 	outcome  verdict
 	place    place
 	revision schemas.Revision // of the leaf; 0: names no unit
 	digest   schemas.Digest
-	record   bool // its bytes are in the log
+	record   bool   // its bytes are in the log
+	held     uint64 // of a release: the entry that it names
 
-	addressed  bool // the record names this unit of this election, in its partition
+	release    *schemas.Release // its record is one; then revision and digest are those of a hold
+	addressed  bool             // the record names this unit of this election, in its partition
 	unit       schemas.UnitIndex
 	poison     string // why it cannot be counted, "" where it can
 	cells      []schemas.Count
 	correction *schemas.Correction
-	hold       schemas.HoldCode // that its own numbers ask for
+	own        schemas.HoldCode // the hold that its own numbers ask for
 
 	ring     *schemas.Keyring    // that its signatures were held against
 	unsigned *schemas.FieldError // what is wrong with them
@@ -76,6 +78,10 @@ func (r *reader) read(b log.Bundle) readings {
 			x.entry, x.outcome, x.place = true, held(l.Code), place{l.Partition, l.Seq}
 			x.revision, x.digest, x.record = l.Revision, l.Digest, l.Bytes <= leaf.MaxPayload
 			r.openHold(x, l)
+		case *leaf.Release:
+			x.entry, x.outcome, x.place = true, verdict{kind: l.Outcome}, place{l.Partition, l.Seq}
+			x.revision, x.digest, x.record, x.held = l.Revision, l.Release.Digest, true, l.Hold
+			r.openRelease(x, &l.Release)
 		}
 		if x.cells != nil {
 			if cap(room)-len(room) < len(x.cells) {
@@ -94,6 +100,15 @@ func (r *reader) openHold(x *reading, l *leaf.Hold) {
 		x.poison = "its record is too long for the log"
 		return
 	}
+	if schemas.IsRelease(l.Record) {
+		note := new(schemas.Release)
+		if err := note.Parse(l.Record); err != nil {
+			x.poison = err.Error()
+			return
+		}
+		r.openRelease(x, note)
+		return
+	}
 	var v schemas.Envelope
 	if err := v.Parse(l.Record); err != nil {
 		x.poison = err.Error()
@@ -102,27 +117,50 @@ func (r *reader) openHold(x *reading, l *leaf.Hold) {
 	r.open(x, &v)
 }
 
-// open holds an envelope against the election: whose it is, what it counts, and
+// openRelease holds a release against the election: whose hold it names, and
 // who signed it.
-func (r *reader) open(x *reading, v *schemas.Envelope) {
-	e := r.election
-	if string(v.Origin) != e.Definition.Origin {
-		x.poison = fmt.Sprintf("it is for %q", v.Origin)
+func (r *reader) openRelease(x *reading, l *schemas.Release) {
+	if !r.address(x, l.Origin, l.Unit) {
 		return
 	}
-	var ok bool
-	if x.unit, ok = e.Unit(schemas.UnitID(v.Unit)); !ok {
-		x.poison = fmt.Sprintf("%q is no unit of this election", v.Unit)
+	if len(l.Signatures()) < 2 { // then it is nobody's
+		x.addressed, x.poison = false, "it has fewer signatures than it needs"
 		return
+	}
+	x.release, x.ring = l, r.ring
+	x.unsigned = r.ring.AuthorizeRelease(r.election, l, x.unit)
+}
+
+// address finds the unit of a record, which must be of this election and
+// partition.
+func (r *reader) address(x *reading, origin, unit []byte) bool {
+	e := r.election
+	if string(origin) != e.Definition.Origin {
+		x.poison = fmt.Sprintf("it is for %q", origin)
+		return false
+	}
+	var ok bool
+	if x.unit, ok = e.Unit(schemas.UnitID(unit)); !ok {
+		x.poison = fmt.Sprintf("%q is no unit of this election", unit)
+		return false
 	}
 	if p := e.PartitionOf(x.unit); p != x.place.partition {
 		x.poison = fmt.Sprintf("its unit belongs to partition %d", p)
-		return
+		return false
 	}
 	x.addressed = true
+	return true
+}
+
+// open holds an envelope against the election: whose it is, what it counts, and
+// who signed it.
+func (r *reader) open(x *reading, v *schemas.Envelope) {
+	if !r.address(x, v.Origin, v.Unit) {
+		return
+	}
 	x.poison = r.count(x, v)
 	x.ring = r.ring
-	x.unsigned = authorize(e, r.ring, x, v)
+	x.unsigned = authorize(r.election, r.ring, x, v)
 }
 
 func authorize(e *schemas.Election, ring *schemas.Keyring, x *reading, v *schemas.Envelope) *schemas.FieldError {
@@ -152,19 +190,20 @@ func (r *reader) count(x *reading, v *schemas.Envelope) (poison string) {
 		return "it has fewer signatures than it needs"
 	}
 	x.cells = r.statement.Cells // moved out by read
-	if x.hold = implausible(r.election, &r.statement); string(r.submission.Definition) != r.election.Hash.String() {
-		x.hold = schemas.HoldDefinition
+	if x.own = implausible(r.election, &r.statement); string(r.submission.Definition) != r.election.Hash.String() {
+		x.own = schemas.HoldDefinition
 	}
 	return ""
 }
 
-// verdict is what becomes of a submission.
+// verdict is what becomes of a submission or a release.
 type verdict struct {
 	kind schemas.EntryKind
 	hold schemas.HoldCode
+	of   *heldState // the hold that a release ends
 }
 
-func held(code schemas.HoldCode) verdict { return verdict{schemas.EntryHeld, code} }
+func held(code schemas.HoldCode) verdict { return verdict{kind: schemas.EntryHeld, hold: code} }
 
 func (v verdict) String() string {
 	if v.hold != "" {
@@ -176,7 +215,8 @@ func (v verdict) String() string {
 // ruled are the holds that follow from the log alone. Others rest on facts or
 // settings that are not in it.
 var ruled = []schemas.HoldCode{
-	schemas.HoldDefinition, schemas.HoldIdentity, schemas.HoldRegistered, schemas.HoldLowered, schemas.HoldMissing, schemas.HoldConflict, schemas.HoldPoison,
+	schemas.HoldDefinition, schemas.HoldIdentity, schemas.HoldRegistered, schemas.HoldLowered, schemas.HoldMissing, schemas.HoldTwin, schemas.HoldOutlier,
+	schemas.HoldConflict, schemas.HoldRelease, schemas.HoldPoison,
 }
 
 func isRuled(code schemas.HoldCode) bool { return slices.Contains(ruled, code) }

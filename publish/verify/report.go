@@ -64,7 +64,11 @@ type Report struct {
 	Resumed    int64                       `json:"resumed,omitempty"` // leaves that an earlier run checked
 	Counted    uint64                      `json:"counted"`
 	Superseded uint64                      `json:"superseded"`
+	Released   uint64                      `json:"released"` // by two supervisors, and counted from then on
+	Lapsed     uint64                      `json:"lapsed"`   // releases that came after a later revision
 	Held       map[schemas.HoldCode]uint64 `json:"held,omitempty"`
+	Open       uint64                      `json:"open"`               // holds that change no number and still could
+	Movements  uint64                      `json:"movements"`          // entries that lowered a number
 	Snapshots  uint64                      `json:"snapshots"`          // in the log
 	Snapshot   schemas.SnapshotNumber      `json:"snapshot,omitempty"` // the newest that is published
 	Documents  int                         `json:"documents"`          // compared byte for byte
@@ -133,7 +137,8 @@ func (r *Report) Print(w io.Writer) error {
 	for _, n := range r.Held {
 		held += n
 	}
-	b = fmt.Appendf(b, "  counted    %d, superseded %d, held %d\n", r.Counted, r.Superseded, held)
+	b = fmt.Appendf(b, "  counted    %d, superseded %d, held %d, released %d, lapsed %d\n", r.Counted, r.Superseded, held, r.Released, r.Lapsed)
+	b = fmt.Appendf(b, "  corrected  numbers were lowered by %d entries; %d holds are open\n", r.Movements, r.Open)
 	b = fmt.Appendf(b, "  snapshots  %d in the log, the newest published is %d\n", r.Snapshots, r.Snapshot)
 	b = fmt.Appendf(b, "  compared   %d documents of %d lines, %d files; %d bytes in all\n", r.Documents, r.Lines, r.Files, r.Bytes)
 	b = fmt.Appendf(b, "  key        %s\n", r.Key)

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"tallystream/publish/log/leaf"
 	"tallystream/schemas"
@@ -32,8 +33,12 @@ type State struct {
 
 	Units               []unitState
 	Sizes               []uint64
-	Paused              bool // a pause stands in the log
+	Paused              bool          // a pause stands in the log
+	Moved               [][]uint32    // by county: movements by section
+	Holds               [][]heldState // by partition
+	Moves               [][][]byte    // likewise: lines of movements
 	Counted, Superseded uint64
+	Released, Lapsed    uint64
 	Held                map[schemas.HoldCode]uint64
 }
 
@@ -49,6 +54,7 @@ func (v *verification) state() *State {
 	st := &State{
 		Origin: v.report.Origin, Key: v.key, Definition: v.election.Hash, Frontier: v.frontier, Powered: v.powered, Notes: v.notes,
 		Paused: v.paused, Compared: v.compared, Named: v.named, Units: v.tally.units, Sizes: v.tally.sizes,
+		Moved: v.tally.moved, Holds: v.tally.holds, Moves: v.tally.moves, Released: v.report.Released, Lapsed: v.report.Lapsed,
 		Counted: v.report.Counted, Superseded: v.report.Superseded, Held: v.report.Held,
 	}
 	if v.last != nil {
@@ -59,7 +65,7 @@ func (v *verification) state() *State {
 
 // restore goes on where the state ends.
 func (v *verification) restore(ctx context.Context, st *State) error {
-	if len(st.Units) != len(v.tally.units) || len(st.Sizes) != len(v.tally.sizes) || len(st.Powered) == 0 || len(st.Notes) == 0 {
+	if len(st.Units) != len(v.tally.units) || len(st.Sizes) != len(v.tally.sizes) || !v.tally.fits(st) || len(st.Powered) == 0 || len(st.Notes) == 0 {
 		return ErrState
 	}
 	for _, p := range st.Powered[1:] { // the first is the definition, which was read
@@ -81,20 +87,67 @@ func (v *verification) restore(ctx context.Context, st *State) error {
 	v.notes, v.compared = append(st.Notes[:0:0], st.Notes...), st.Compared
 	maps.Copy(v.named, st.Named)
 	v.last = &schemas.Snapshot{Time: string(st.Last)}
-	v.report.Counted, v.report.Superseded = st.Counted, st.Superseded
+	v.report.Counted, v.report.Superseded, v.report.Released, v.report.Lapsed = st.Counted, st.Superseded, st.Released, st.Lapsed
 	maps.Copy(v.report.Held, st.Held)
-	copy(v.tally.units, st.Units)
-	copy(v.tally.sizes, st.Sizes)
-	for u := range v.tally.units {
-		if v.tally.units[u].Revision != 0 {
-			v.tally.add(schemas.UnitIndex(u), v.tally.counted(schemas.UnitIndex(u)), 1)
-		}
-	}
+	v.tally.restore(st)
 	return nil
 }
 
+// fits reports whether a state's lists are those of an election like this.
+func (t *tally) fits(st *State) bool {
+	if len(st.Moved) != len(t.moved) || len(st.Holds) != len(t.holds) || len(st.Moves) != len(t.moves) {
+		return false
+	}
+	for c := range st.Moved {
+		if len(st.Moved[c]) != len(t.moved[c]) {
+			return false
+		}
+	}
+	for u := range st.Units {
+		sections := len(t.election.Units[u].Style.Sections)
+		if n := len(st.Units[u].Moved); n != 0 && n != sections {
+			return false
+		}
+		holds := len(st.Holds[t.election.PartitionOf(schemas.UnitIndex(u))])
+		for _, i := range st.Units[u].Holds {
+			if i < 0 || i >= holds {
+				return false
+			}
+		}
+	}
+	for _, holds := range st.Holds {
+		for i := range holds {
+			if u := holds[i].Unit; u < -1 || int(u) >= len(t.units) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// restore takes a state over. What it holds is copied where it will change.
+func (t *tally) restore(st *State) {
+	copy(t.units, st.Units)
+	copy(t.sizes, st.Sizes)
+	for c := range st.Moved {
+		t.moved[c] = slices.Clone(st.Moved[c])
+	}
+	for p := range st.Holds {
+		t.holds[p], t.moves[p] = slices.Clone(st.Holds[p]), slices.Clone(st.Moves[p])
+	}
+	for u := range t.units {
+		unit := &t.units[u]
+		unit.Moved, unit.Holds = slices.Clone(unit.Moved), slices.Clone(unit.Holds)
+		if unit.Revision != 0 {
+			cells := t.counted(schemas.UnitIndex(u))
+			t.add(schemas.UnitIndex(u), cells, 1)
+			t.countRow(schemas.UnitIndex(u), cells, 1)
+		}
+	}
+}
+
 // stateKind begins a state file; the hash of what follows stands behind it.
-const stateKind = "tallystream/verify-state/v1\n"
+const stateKind = "tallystream/verify-state/v2\n"
 
 // Encode is the state as it is kept.
 func (st *State) Encode() ([]byte, error) {

@@ -20,10 +20,9 @@ type sighting struct {
 type unitState struct {
 	Revision schemas.Revision // that counts; 0: none
 	Cells    []byte           // its row
-	At       int64            // its leaf
-	Before   int64            // the leaf that counted before; -1: none
-	Reason   schemas.CorrectionReason
 	Seen     []sighting
+	Holds    []int    // of its partition's list
+	Moved    []uint32 // movements by section of its style; nil: none
 }
 
 // tally is the count so far, made of leaves in their order. One goroutine owns
@@ -33,9 +32,13 @@ type tally struct {
 	report   *Report
 
 	units []unitState
-	rows  [][]int64 // by county
-	dirty []bool    // by county: its row changed since its document was made
-	sizes []uint64  // entries seen, by partition
+	rows  [][]int64        // by county
+	dirty []bool           // by county: its row changed since its document was made
+	sizes []uint64         // entries seen, by partition
+	moved [][]uint32       // by county: movements by section
+	holds [][]heldState    // by partition, in order
+	moves [][][]byte       // lines of movements, likewise
+	twins []map[rowKey]int // by county: units whose counted row is the same; nil without the rule
 
 	exporter func() *cdf.Exporter
 
@@ -47,10 +50,15 @@ func newTally(e *schemas.Election, r *Report) *tally {
 	t := &tally{
 		election: e, report: r, units: make([]unitState, len(e.Units)), rows: make([][]int64, len(e.Counties)),
 		dirty: make([]bool, len(e.Counties)), sizes: make([]uint64, e.Definition.Partitions),
+		moved: make([][]uint32, len(e.Counties)), holds: make([][]heldState, e.Definition.Partitions), moves: make([][][]byte, e.Definition.Partitions),
+	}
+	if rules := e.Definition.Rules.Outliers; rules != nil && rules.Twins != nil {
+		t.twins = make([]map[rowKey]int, len(e.Counties))
 	}
 	t.exporter = sync.OnceValue(func() *cdf.Exporter { return cdf.NewExporter(e) })
 	for i := range t.rows {
 		t.rows[i], t.dirty[i] = make([]int64, e.Counties[i].Cells), true
+		t.moved[i] = make([]uint32, len(e.Counties[i].Sections))
 	}
 	return t
 }
@@ -80,15 +88,34 @@ func (t *tally) take(index int64, x *reading) {
 		t.report.Counted++
 	case schemas.EntrySuperseded:
 		t.report.Superseded++
+	case schemas.EntryReleased:
+		t.report.Released++
+	case schemas.EntryLapsed:
+		t.report.Lapsed++
 	default:
 		t.report.Held[x.outcome.hold]++
 	}
-	// The sums follow the rules: what counts against them is a finding, and then
-	// a difference in every document that it is in.
-	if want.kind == schemas.EntryCounted && (x.outcome.kind == schemas.EntryCounted || isRuled(x.outcome.hold)) {
-		t.replace(index, x)
+	t.apply(x, want)
+}
+
+// apply lets the sums follow the rules: what counts against them is a finding,
+// and then a difference in every document that it is in.
+func (t *tally) apply(x *reading, want verdict) {
+	believed := x.outcome.kind == schemas.EntryHeld && !isRuled(x.outcome.hold)
+	switch {
+	case want.hold == "" && want.of != nil:
+		t.settle(x, want)
+	case want.kind == schemas.EntryCounted && !believed:
+		kind := schemas.MovementAdjudication
+		if x.correction != nil {
+			kind = schemas.MovementCorrection
+		}
+		t.replace(x, x.revision, x.cells, kind)
 	}
-	if x.addressed && x.revision != 0 {
+	if x.outcome.kind == schemas.EntryHeld {
+		t.hold(x, want)
+	}
+	if x.addressed && x.revision != 0 && x.release == nil {
 		u := &t.units[x.unit]
 		u.Seen = append(u.Seen, sighting{x.revision, [16]byte(x.digest[:16])})
 	}
@@ -98,6 +125,9 @@ func (t *tally) take(index int64, x *reading) {
 func (t *tally) judge(where string, x *reading) verdict {
 	if !x.addressed {
 		return held(schemas.HoldPoison)
+	}
+	if x.release != nil {
+		return t.judgeRelease(where, x)
 	}
 	u := &t.units[x.unit]
 	for i := range u.Seen {
@@ -117,20 +147,37 @@ func (t *tally) judge(where string, x *reading) verdict {
 		return held(schemas.HoldPoison)
 	case x.revision < u.Revision:
 		return verdict{kind: schemas.EntrySuperseded}
-	case x.hold != "":
-		return held(x.hold)
+	case x.own != "":
+		return held(x.own)
 	}
-	if u.Revision != 0 && x.correction == nil {
-		if code := lowered(t.election, x.unit, t.counted(x.unit), x.cells); code != "" {
+	if x.correction != nil {
+		return verdict{kind: schemas.EntryCounted}
+	}
+	return t.judgeBeside(x)
+}
+
+// judgeBeside holds an ordinary submission against what counts already: of its
+// unit, and of the county.
+func (t *tally) judgeBeside(x *reading) verdict {
+	var before []schemas.Count
+	if t.units[x.unit].Revision != 0 {
+		before = t.counted(x.unit)
+		if code := lowered(t.election, x.unit, before, x.cells); code != "" {
 			return held(code)
 		}
+	}
+	if t.hasTwin(x.unit, x.cells) {
+		return held(schemas.HoldTwin)
+	}
+	if outlier(t.election, x.unit, t.rows[t.election.Units[x.unit].County], before, x.cells) != nil {
+		return held(schemas.HoldOutlier)
 	}
 	return verdict{kind: schemas.EntryCounted}
 }
 
 // compare holds the log's word against the rules'.
 func (t *tally) compare(where string, x *reading, want verdict) {
-	if x.outcome == want {
+	if x.outcome.kind == want.kind && x.outcome.hold == want.hold && (want.of == nil || want.of.Seq == x.held) {
 		return
 	}
 	if x.outcome.kind == schemas.EntryHeld && !isRuled(x.outcome.hold) {
@@ -143,6 +190,9 @@ func (t *tally) compare(where string, x *reading, want verdict) {
 	unit := "an unknown unit"
 	if x.addressed {
 		unit = fmt.Sprintf("unit %s revision %d", t.election.Units[x.unit].ID, x.revision)
+	}
+	if want.of != nil && want.of.Seq != x.held {
+		why = fmt.Sprintf(", of entry %d, not %d%s", want.of.Seq, x.held, why)
 	}
 	t.report.find(CheckDecision, where, "%s is %s in the log, by the rules it is %s%s", unit, x.outcome, want, why)
 }
@@ -163,19 +213,21 @@ func (t *tally) expand(room []schemas.Count, u schemas.UnitIndex) []schemas.Coun
 	return room
 }
 
-// replace makes the reading what counts for its unit.
-func (t *tally) replace(index int64, x *reading) {
+// replace makes cells what counts for the unit of an entry. kind is what the
+// entry is if a number falls by it.
+func (t *tally) replace(x *reading, revision schemas.Revision, cells []schemas.Count, kind schemas.MovementKind) {
 	u := &t.units[x.unit]
-	if u.Before = -1; u.Revision != 0 {
-		t.add(x.unit, t.counted(x.unit), -1)
-		u.Before = u.At
+	if u.Revision != 0 {
+		before := t.counted(x.unit)
+		t.recordFalls(x, revision, before, cells, kind)
+		t.add(x.unit, before, -1)
+		t.countRow(x.unit, before, -1)
 	}
-	t.add(x.unit, x.cells, 1)
-	t.packed = schemas.AppendCells(t.packed[:0], x.cells)
-	u.Cells, u.Revision, u.At, u.Reason = slices.Clone(t.packed), x.revision, index, ""
-	if x.correction != nil {
-		u.Reason = x.correction.Reason
-	}
+	t.add(x.unit, cells, 1)
+	t.countRow(x.unit, cells, 1)
+	t.packed = schemas.AppendCells(t.packed[:0], cells)
+	u.Cells, u.Revision = slices.Clone(t.packed), revision
+	t.supersede(x.unit)
 }
 
 // add adds a unit's row to its county's, sign times.

@@ -26,8 +26,13 @@ func TestARealNightVerifiesToTheByte(t *testing.T) {
 		if r.Verdict != verify.Verified || st == nil {
 			t.Fatalf("all %v:\n%s", all, print(r))
 		}
-		if r.Counted != 12*24+1 || r.Superseded != 1 || r.Held[schemas.HoldLowered] != 1 || r.Held[schemas.HoldPoison] != 1 || r.Held[schemas.HoldIdentity] != 1 {
+		if r.Counted != 12*24+3 || r.Superseded != 1 || r.Released != 4 || r.Lapsed != 2 || r.Open != 3 || r.Movements != 6 {
 			t.Errorf("all %v: %+v", all, r)
+		}
+		for _, code := range schemas.HoldCodes {
+			if code != schemas.HoldDefinition && code != schemas.HoldMissing && r.Held[code] == 0 {
+				t.Errorf("all %v: none is held as %s", all, code)
+			}
 		}
 		if r.Documents == 0 || r.Files < 3*3+2 || r.Snapshots < 20 {
 			t.Errorf("all %v: little was compared:\n%s", all, print(r))
@@ -58,7 +63,7 @@ func TestALaterRunReadsOnlyWhatIsNew(t *testing.T) {
 		t.Fatal(print(again))
 	}
 	whole, _ := check(t, verify.Options{Source: n.late})
-	if again.Counted != whole.Counted || again.Held[schemas.HoldConflict] != 1 || again.Snapshots != whole.Snapshots {
+	if again.Counted != whole.Counted || again.Held[schemas.HoldConflict] != 3 || again.Released != 4 || again.Open != whole.Open || again.Movements != whole.Movements || again.Snapshots != whole.Snapshots {
 		t.Errorf("resumed:\n%s\nwhole:\n%s", print(again), print(whole))
 	}
 	if read[schemas.SnapshotKey(2)] {
@@ -115,16 +120,15 @@ func (s spy) Get(ctx context.Context, key string) ([]byte, error) {
 
 var spying sync.Mutex
 
-// TestWhatIsNotKnownIsNotCalledVerified: a release takes effect in a way that
-// nothing here replays.
+// TestWhatIsNotKnownIsNotCalledVerified: what is sealed takes effect in a way
+// that nothing here replays.
 func TestWhatIsNotKnownIsNotCalledVerified(t *testing.T) {
 	f := newForger(t, play(t))
-	text, err := schemas.AppendRelease(nil, origin, "oak.1", 50, schemas.DigestOf(nil), schemas.ReleaseChecked, "Checked.",
-		signerOf("supervisor.1"), signerOf("supervisor.2"))
+	sealed, err := leaf.Seal(f.decode(f.submission("oak.1", 48)).(*leaf.Submission), [leaf.SaltSize]byte{1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.leaves = append(f.leaves, f.encode(&leaf.Release{Outcome: schemas.EntryReleased, Partition: 0, Seq: 200, Unit: "oak.1", Revision: 50, Hold: 31, Note: text}))
+	f.leaves = append(f.leaves, f.encode(sealed))
 	r, st := check(t, verify.Options{Source: f.relog().site})
 	if r.Verdict != verify.Incomplete || st != nil || len(r.Unchecked) == 0 {
 		t.Error(print(r))
@@ -208,17 +212,17 @@ func TestWhoIsFoundOutCannotHangUp(t *testing.T) {
 // the log.
 func TestAHoldForAnotherReasonIsBelievedAndSaid(t *testing.T) {
 	f := newForger(t, play(t))
-	at := f.find(0, func(l leaf.Leaf) bool { h, ok := l.(*leaf.Hold); return ok && h.Code == schemas.HoldLowered })
+	at := f.hold(schemas.HoldLowered, "oak.1")
 	h := f.decode(at).(*leaf.Hold)
-	h.Code = "outlier"
+	h.Code = "under-review"
 	f.leaves[at] = f.encode(h)
-	// The report by the common data format counts holds by their code.
+	// The list of holds, and reports by the common data format, have the code.
 	r, _ := check(t, verify.Options{Source: f.relog().site})
-	if r.Held["outlier"] != 1 || !strings.Contains(print(r), "1 submissions are held as outlier") {
+	if r.Held["under-review"] != 1 || !strings.Contains(print(r), "1 submissions are held as under-review") {
 		t.Error(print(r))
 	}
 	for i := range r.Findings {
-		if r.Findings[i].Check != verify.CheckFile {
+		if x := &r.Findings[i]; x.Check != verify.CheckFile && x.Where != schemas.HoldsName {
 			t.Error(r.Findings[i])
 		}
 	}

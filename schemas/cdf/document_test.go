@@ -18,7 +18,7 @@ func documents(ts *tallies) []string {
 		var lines []string
 		for i := range county.Sections {
 			s := &county.Sections[i]
-			lines = append(lines, string(ts.election.AppendLine(nil, s, county.ID, int64(s.Units), row)))
+			lines = append(lines, string(ts.election.AppendLine(nil, s, county.ID, int64(s.Units), 0, row)))
 		}
 		slices.Sort(lines)
 		out[c] = strings.Join(lines, "")

@@ -28,11 +28,14 @@ type Facts struct {
 	// before the election.
 	Snapshot schemas.SnapshotNumber
 	Log      schemas.LogSize
-	// Holds counts submissions that are held and change no number.
+	// Holds counts submissions that are held now and change no number.
 	Holds map[schemas.HoldCode]uint64
 	// Remainder is the row of a remainder (by index in Election.Remainders) in the
 	// layout of its county, nil before the first; nil where nobody is hidden.
 	Remainder func(i int) []int64
+	// Movements counts the entries that lowered a number so far: see
+	// schemas.Movement.
+	Movements uint64
 }
 
 // check refuses what the standard has no word for.
@@ -68,8 +71,19 @@ func join[T ~string](values []T) string {
 	return b.String()
 }
 
-// notes is the sentence about holds: they are public.
+// notes are sentences about holds and about numbers that fell: they are public.
 func (f *Facts) notes() string {
+	return strings.TrimSpace(f.holdNote() + " " + f.movementNote())
+}
+
+func (f *Facts) movementNote() string {
+	if f.Movements == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Entries that lowered a number: %d; %s says which, by how much, why and signed by whom.", f.Movements, schemas.CorrectionsName)
+}
+
+func (f *Facts) holdNote() string {
 	total := uint64(0)
 	var reasons []string
 	for _, code := range slices.Sorted(maps.Keys(f.Holds)) {

@@ -17,6 +17,7 @@ func facts(status cdf.Status) *cdf.Facts {
 	return &cdf.Facts{
 		Issuer: "State of \"Oz\" – Elections", IssuerAbbreviation: "OZ", Status: status, Test: "rehearsal", Time: night,
 		Snapshot: 12, Log: 4021, Holds: map[schemas.HoldCode]uint64{schemas.HoldLowered: 2, schemas.HoldIdentity: 1, schemas.HoldPoison: 0},
+		Movements: 4,
 	}
 }
 

@@ -255,7 +255,8 @@ func TestTheSameFactsGiveTheSameBytes(t *testing.T) {
 		}
 	}
 	r := parse(t, first["summary, some"])
-	if r.GeneratedDate != "2026-11-04T02:04:05Z" || r.Notes != "Held submissions, which change no number here: 3 (count-lowered 2, identity-broken 1)." {
+	if r.GeneratedDate != "2026-11-04T02:04:05Z" || r.Notes != "Held submissions, which change no number here: 3 (count-lowered 2, identity-broken 1). "+
+		"Entries that lowered a number: 4; corrections.ndjson says which, by how much, why and signed by whom." {
 		t.Errorf("date %s, notes %q", r.GeneratedDate, r.Notes)
 	}
 }
