@@ -384,6 +384,18 @@ var attacks = []attack{
 		f.leaves = slices.Insert(f.leaves, at, f.statement(1, leaf.RevokeKey, leaf.RosterKey, keyOf("official.oak")))
 		f.relog()
 	}},
+	{name: "a roster changed by one root key of two", by: verify.CheckAuthority, says: "too few root keys", do: func(f *forger) {
+		f.root()
+		d := f.decode(0).(*leaf.Definition)
+		d.Threshold, d.Roots = 2, []string{keyOf("root"), keyOf("root.2")}
+		f.leaves[0] = f.encode(d)
+		s := leaf.NewStatement(leaf.KindRoster, origin, 1)
+		next := rosterWith("official.oak/2")
+		s.File = leaf.File{Digest: schemas.DigestOf(next), Bytes: uint64(len(next))}
+		s.Note = signedChange(s, "root")
+		f.leaves = append(f.leaves, f.encode(s))
+		f.relog()
+	}},
 	{name: "a number that moves in a pause", by: verify.CheckPause, says: "counts while publication is paused", do: func(f *forger) {
 		f.leaves = slices.Insert(f.leaves, f.submission("oak.1", 40), f.pause(false, origin))
 		f.relog()

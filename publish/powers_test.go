@@ -1,0 +1,122 @@
+package publish_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"tallystream/publish"
+	"tallystream/publish/log"
+	"tallystream/publish/log/leaf"
+	"tallystream/schemas"
+)
+
+// rootKey is an offline key, the same in every run.
+func rootKey(t testing.TB) (note.Signer, string) {
+	t.Helper()
+	private, verifier, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte{9})}, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, verifier
+}
+
+// TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce: whichever process finishes
+// it, with the roster beside it.
+func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
+	rosterOf := func(names ...string) []byte {
+		keys := []string{}
+		for _, n := range names {
+			_, v, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte(slices.Concat([]byte(n), make([]byte, 32))[:32]))}, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, fmt.Sprintf(`{"key":%q,"role":"official"}`, v))
+		}
+		return []byte(`{"schema":"tallystream.roster/1","election":"test-2026","keys":[` + strings.Join(keys, ",") + `]}`)
+	}
+	root, vkey := rootKey(t)
+	first, next := rosterOf("official.1"), rosterOf("official.2")
+	night := func(t *testing.T, decide func(n int, key string) fault) (keys []string) {
+		e := openElection(t, smallElection())
+		b, store := newBooks(t, e), newBucket(t)
+		rooted := func(c *publish.Config) { c.Roster, c.Threshold, c.Roots = first, 1, []string{vkey} }
+		n := begin(t, b, store.process(nil), newViewer(t, store), rooted)
+		b.count("oak.1", 1, oak1)
+		n.hint()
+		time.Sleep(3 * time.Second)
+		n.mustEnd()
+
+		s := leaf.NewStatement(leaf.KindRoster, e.Definition.Origin, 1)
+		s.File = leaf.File{Digest: schemas.DigestOf(next), Bytes: uint64(len(next))}
+		signed, err := log.Sign(s.AppendText(nil), root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &publish.ChangeRequest{Register: store.process(nil), Bucket: store.process(nil), Election: e.Election, Note: signed, Roster: next}
+		if err := q.Send(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n = begin(t, b, store.process(func(n int, key string) fault {
+			keys = append(keys, key)
+			if decide != nil {
+				return decide(n, key)
+			}
+			return works
+		}), newViewer(t, store), rooted)
+		time.Sleep(20 * time.Second)
+		_ = n.end() // how a dead process ended does not matter
+
+		again := begin(t, b, store.process(nil), newViewer(t, store), rooted)
+		time.Sleep(20 * time.Second)
+		again.mustFinish()
+		again.mustEnd()
+		if got := string(store.must(schemas.RosterKey)); got != string(next) {
+			t.Errorf("the roster in force is\n%s", got)
+		}
+		c, err := log.PeekCheckpoint(store.must(log.CheckpointKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for entry, err := range log.NewReader(store, c.Tree).Entries(t.Context(), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l, err := leaf.Decode(entry.Leaf); err == nil && l.Kind() == leaf.KindRoster {
+				found++
+			}
+		}
+		if found != 1 {
+			t.Errorf("the change stands %d times in the log", found)
+		}
+		return keys
+	}
+	var keys []string
+	synctest.Test(t, func(t *testing.T) { keys = night(t, nil) })
+	if !slices.Contains(keys, schemas.RosterKey) {
+		t.Fatalf("the change is not written: %q", keys)
+	}
+	for _, f := range []fault{crash, crashed} {
+		for at := 1; at <= len(keys); at += stride() {
+			synctest.Test(t, func(t *testing.T) {
+				night(t, func(n int, _ string) fault {
+					if n == at {
+						return f
+					}
+					return works
+				})
+			})
+		}
+	}
+}
