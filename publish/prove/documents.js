@@ -68,7 +68,7 @@ export class Sheets {
     if (changed.length === 0) return;
     for (const c of changed) {
       const county = e.counties[c];
-      this.lines[c] = county.layout.sections.map((s, i) => line(e, s, county.id, s.units, tally.telling ? tally.fallen[c][i] : 0, tally.rows[c].subarray(s.offset, s.offset + s.size)));
+      this.lines[c] = county.layout.sections.map((s, i) => line(e, s, county.id, s.units, tally.fallen[c][i], tally.rows[c].subarray(s.offset, s.offset + s.size)));
       tally.dirty[c] = false;
     }
     const stale = new Set(changed);
@@ -105,7 +105,7 @@ export class Sheets {
         cells ??= new Float64Array(section.size);
         if (!wanted(c)) continue;
         units += section.units;
-        corrections += this.tally.telling ? this.tally.fallen[county][i] : 0;
+        corrections += this.tally.fallen[county][i];
         for (let n = 0; n < section.size; n++) cells[n] += this.tally.rows[county][section.offset + n];
       }
       return { contest: k.id, place: name, text: line(e, section, name, units, corrections, cells) };
@@ -160,7 +160,7 @@ export function unitLines(tally, c) {
     const { cells, fallen } = tally.units[u];
     if (!cells) continue;
     e.units[u].style.sections.forEach((s, i) => {
-      const corrections = tally.telling ? (fallen?.[i] ?? 0) : 0;
+      const corrections = fallen?.[i] ?? 0;
       if (cells[s.offset] === 0 && corrections === 0) return;
       lines.push({ contest: s.id, place: e.units[u].id, text: line(e, s, e.units[u].id, 1, corrections, cells.subarray(s.offset, s.offset + s.size)) });
     });

@@ -86,6 +86,10 @@ func TestAPageProvesWhatItShows(t *testing.T) {
 		{Name: "live", Page: "index.html", site: stale, says: []string{fmt.Sprintf("proven: This page’s numbers are in snapshots %d and %d", s.Number, then.Number), "parts do not change while the page is live"}},
 		{Name: "digit", Page: "county/oak.html", says: []string{"failed: Not proven: 1 of", "president in oak: votes of smith"},
 			site: changed(n.late, "county/oak.html", func(b []byte) []byte { return oneMoreShown(t, b) })},
+		{Name: "hidden", Page: "county/oak.html", says: []string{"failed: Not proven", "corrections are not shown, the document says"},
+			site: changed(n.late, "county/oak.html", func(b []byte) []byte {
+				return regexp.MustCompile(`<a class="corrected" data-c[^>]*>[^<]*</a>`).ReplaceAllLiteral(b, nil)
+			})},
 		{Name: "document", Page: "county/oak.html", says: []string{"failed: Not proven", "is not the document that the snapshot names"},
 			site: changed(n.late, newForger(t, n).named("county/oak").Key, oneMore(`"smith":[`))},
 		{Name: "signed", Page: "county/oak.html", says: []string{"failed: Not proven", "parts of this page show other numbers"}, site: f.site},
