@@ -140,17 +140,44 @@ func (c *client) accept(event script.Event, receipt []byte, now time.Time) error
 		f.accepted.Add(1)
 		f.tracker.receipt(now)
 	}
-	c.text = appendReceiptText(c.text[:0], f.election.Definition.Origin, c.envelope)
+	var err error
+	if c.text, err = c.receiptText(); err != nil {
+		return fmt.Errorf("reading what was sent: %w", err)
+	}
 	if !bytes.HasPrefix(receipt, c.text) {
 		f.mismatch("unit %s revision %d: the receipt is for something else", f.election.Units[event.Unit].ID, event.Revision)
 		return nil
 	}
 	if c.received++; c.received%receiptSample == 1 {
-		if _, err := schemas.OpenReceipt(receipt, f.receipts); err != nil {
+		if err := f.open(receipt, schemas.IsRelease(c.envelope)); err != nil {
 			f.mismatch("unit %s revision %d: %v", f.election.Units[event.Unit].ID, event.Revision, err)
 		}
 	}
 	return nil
+}
+
+// open checks the signature of a receipt.
+func (f *fleet) open(receipt []byte, ofRelease bool) (err error) {
+	if ofRelease {
+		_, err = schemas.OpenReleaseReceipt(receipt, f.receipts)
+	} else {
+		_, err = schemas.OpenReceipt(receipt, f.receipts)
+	}
+	return err
+}
+
+// receiptText makes the text that the receipt for what was sent must have.
+func (c *client) receiptText() ([]byte, error) {
+	origin := c.fleet.election.Definition.Origin
+	if !schemas.IsRelease(c.envelope) {
+		return appendReceiptText(c.text[:0], origin, c.envelope), nil
+	}
+	var l schemas.Release
+	if err := l.Parse(c.envelope); err != nil {
+		return nil, err
+	}
+	r := schemas.ReleaseReceipt{Origin: origin, Unit: schemas.UnitID(l.Unit), Revision: l.Revision, Digest: l.Digest}
+	return append(r.AppendText(c.text[:0]), '\n'), nil
 }
 
 // appendReceiptText makes the text that a receipt for an envelope has, from the

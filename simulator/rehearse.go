@@ -25,6 +25,7 @@ type electionFlags struct {
 	Generate  string   `help:"Size of the built-in election, where there are no results: county, state or us." enum:"county,state,us" default:"state"`
 	Seed      uint64   `help:"Seed of everything that is drawn: election, keys, arrivals, faults." default:"2026"`
 	Revisions int      `help:"Submissions of each unit, by count type: 3 are early votes, election day, everything." default:"3"`
+	Released  float64  `help:"Share of what is held that two supervisors release, from 0 to 1." default:"0"`
 }
 
 // driveFlags say how it is played.
@@ -246,8 +247,10 @@ func newDrive(ctx context.Context, e electionFlags, f driveFlags, out io.Writer)
 	if d.keys, err = elections.NewKeys(d.truth.Election(), e.Seed); err != nil {
 		return nil, err
 	}
+	rates := script.DefaultRates
+	rates.Released = e.Released
 	if d.script, err = script.New(script.Config{
-		Truth: d.truth, Keys: d.keys, Seed: e.Seed, Revisions: e.Revisions, Rates: script.DefaultRates,
+		Truth: d.truth, Keys: d.keys, Seed: e.Seed, Revisions: e.Revisions, Rates: rates,
 	}); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"tallystream/schemas"
 )
 
 // sender posts submissions over one keep-alive connection. It is a lean
@@ -38,7 +40,13 @@ const (
 	maxAnswer   = 64 << 10
 )
 
-// post sends one envelope and reads the answer. After an error the connection
+// What requests begin with.
+const (
+	submissionHead = "POST /v1/submissions HTTP/1.1\r\nHost: tallystream\r\nContent-Type: application/vnd.tallystream.submission\r\nContent-Length: "
+	releaseHead    = "POST /v1/releases HTTP/1.1\r\nHost: tallystream\r\nContent-Type: application/vnd.tallystream.release\r\nContent-Length: "
+)
+
+// post sends one envelope or release and reads the answer. After an error the connection
 // is gone and the outcome unknown; sending again is harmless.
 func (s *sender) post(ctx context.Context, envelope []byte) (answer, error) {
 	if s.conn == nil {
@@ -51,7 +59,11 @@ func (s *sender) post(ctx context.Context, envelope []byte) (answer, error) {
 		}
 		s.conn, s.br = c, bufio.NewReaderSize(c, 4096)
 	}
-	s.out = append(s.out[:0], "POST /v1/submissions HTTP/1.1\r\nHost: tallystream\r\nContent-Type: application/vnd.tallystream.submission\r\nContent-Length: "...)
+	head := submissionHead
+	if schemas.IsRelease(envelope) {
+		head = releaseHead
+	}
+	s.out = append(s.out[:0], head...)
 	s.out = strconv.AppendInt(s.out, int64(len(envelope)), 10)
 	s.out = append(s.out, "\r\n\r\n"...)
 	s.out = append(s.out, envelope...)

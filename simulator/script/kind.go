@@ -59,6 +59,15 @@ const (
 	// InvalidUTF8 has a byte that is no text.
 	InvalidUTF8
 
+	// The releases of two supervisors let a held submission count, until the
+	// unit's next report. That of Overfull comes after it, and lapses.
+	ReleaseLowered
+	ReleaseConflict
+	ReleaseUnbalanced
+	ReleaseOverfull
+	ReleaseMissing
+	ReleaseOtherDefinition
+
 	kinds
 )
 
@@ -104,12 +113,37 @@ var outcomes = [kinds]struct {
 	Huge:           {"huge", malformed},
 	DuplicateKey:   {"duplicate-key", malformed},
 	InvalidUTF8:    {"invalid-utf8", malformed},
+
+	ReleaseLowered:         {"release-lowered", released},
+	ReleaseConflict:        {"release-conflict", released},
+	ReleaseUnbalanced:      {"release-unbalanced", released},
+	ReleaseOverfull:        {"release-overfull", Outcome{Entry: schemas.EntryLapsed}},
+	ReleaseMissing:         {"release-missing", released},
+	ReleaseOtherDefinition: {"release-other-definition", released},
 }
 
 var (
 	counted   = Outcome{Entry: schemas.EntryCounted}
+	released  = Outcome{Entry: schemas.EntryReleased}
 	malformed = Outcome{Problem: schemas.ProblemMalformed}
 )
+
+// releaseOf is the release of each kind that is held.
+var releaseOf = map[Kind]Kind{
+	Lowered: ReleaseLowered, Conflict: ReleaseConflict, Unbalanced: ReleaseUnbalanced, Overfull: ReleaseOverfull, Missing: ReleaseMissing,
+	OtherDefinition: ReleaseOtherDefinition,
+}
+
+// Releases is the kind of what an event of kind k releases; false if it is no
+// release.
+func (k Kind) Releases() (held Kind, ok bool) {
+	for held, release := range releaseOf {
+		if release == k {
+			return held, true
+		}
+	}
+	return 0, false
+}
 
 func held(code schemas.HoldCode) Outcome { return Outcome{Entry: schemas.EntryHeld, Hold: code} }
 

@@ -91,9 +91,30 @@ func (p *plan) held(k Kind, i int) {
 		p.next--
 	}
 	p.add(k, i)
-	if i == len(p.s.stages)-1 {
+	held := p.events[len(p.events)-1]
+	last := i == len(p.s.stages)-1
+	if last {
 		p.add(Report, i)
 	}
+	if p.s.rates.Released > 0 && p.d.Chance(p.s.rates.Released) {
+		p.release(held, last)
+	}
+}
+
+// release lets the held event count: at once, so that the next report follows
+// it. Too many ballots would hold that report too: their release comes after a
+// report that is here already, or not at all.
+func (p *plan) release(held event, followed bool) {
+	late := held.kind == Overfull
+	if late && !followed {
+		return
+	}
+	held.kind = releaseOf[held.kind]
+	at := len(p.events)
+	if followed && !late {
+		at--
+	}
+	p.insert(held, at)
 }
 
 // refused puts a submission that must be refused anywhere among the others.

@@ -29,7 +29,7 @@ type Config struct {
 const MaxRevisions = 100
 
 // Rates says how often what goes wrong. Duplicates is a share of submissions,
-// the others are shares of units. A unit meets at most one of Reordered,
+// Released one of those held, the others are shares of units. A unit meets at most one of Reordered,
 // Corrections and Held, which therefore add up to at most 1.
 type Rates struct {
 	Duplicates  float64 // the same bytes sent again
@@ -37,13 +37,14 @@ type Rates struct {
 	Corrections float64 // a wrong number, later corrected by two supervisors
 	Held        float64 // well signed and implausible
 	Refused     float64 // malformed, unauthorized or impossible
+	Released    float64 // of what is held: two supervisors let it count
 }
 
 // DefaultRates has some of everything, and little of it.
 var DefaultRates = Rates{Duplicates: 0.005, Reordered: 0.005, Corrections: 0.004, Held: 0.003, Refused: 0.004}
 
 func (r Rates) validate() error {
-	for _, x := range []float64{r.Duplicates, r.Reordered, r.Corrections, r.Held, r.Refused, r.Reordered + r.Corrections + r.Held} {
+	for _, x := range []float64{r.Duplicates, r.Reordered, r.Corrections, r.Held, r.Refused, r.Released, r.Reordered + r.Corrections + r.Held} {
 		if !(x >= 0 && x <= 1) {
 			return fmt.Errorf("rates %+v: want shares from 0 to 1, and reordered, corrections and held at most 1 together", r)
 		}
@@ -187,12 +188,14 @@ func (e *Event) Outcome() Outcome {
 // Expected counts what must become of a night.
 type Expected struct {
 	Sent       int // Accepted + Duplicate + Refused
-	Accepted   int // Counted + Superseded + Held: each makes a ledger entry
+	Accepted   int // Counted + Superseded + Held + Released + Lapsed: each makes a ledger entry
 	Duplicate  int
 	Refused    int
 	Counted    int
 	Superseded int
-	Held       int
+	Held       int // those that are released among them
+	Released   int // releases that let a hold count
+	Lapsed     int // and that came too late
 	Holds      map[schemas.HoldCode]int
 	Problems   map[schemas.ProblemCode]int
 	Kinds      map[string]int // without duplicates
@@ -224,11 +227,15 @@ func (s *Script) Expected() Expected {
 			x.Holds[o.Hold] += n
 		case o.Entry == schemas.EntrySuperseded:
 			x.Superseded += n
+		case o.Entry == schemas.EntryReleased:
+			x.Released += n
+		case o.Entry == schemas.EntryLapsed:
+			x.Lapsed += n
 		default:
 			x.Counted += n
 		}
 	}
-	x.Accepted = x.Counted + x.Superseded + x.Held
+	x.Accepted = x.Counted + x.Superseded + x.Held + x.Released + x.Lapsed
 	x.Sent = x.Accepted + x.Duplicate + x.Refused
 	return x
 }

@@ -50,10 +50,14 @@ func (s *Script) appendBody(w *scratch, e *Event, dst []byte) []byte {
 	return append(dst[:start], s.spoil(e, dst[start:])...)
 }
 
-// Envelope appends the signed bytes that the event sends.
+// Envelope appends the signed bytes that the event sends: an envelope, or a
+// release.
 func (s *Script) Envelope(e Event, dst []byte) ([]byte, error) {
 	w := s.scratch.Get().(*scratch)
 	defer s.scratch.Put(w)
+	if held, ok := e.Kind.Releases(); ok {
+		return s.release(w, &e, held, dst)
+	}
 	w.body = s.appendBody(w, &e, w.body[:0])
 	origin, unit := s.election.Definition.Origin, s.election.Units[e.Unit].ID
 	switch e.Kind {
@@ -65,6 +69,21 @@ func (s *Script) Envelope(e Event, dst []byte) ([]byte, error) {
 	dst, err := schemas.AppendEnvelope(dst, origin, unit, e.Revision, w.body, s.signers(w, &e)...)
 	if err != nil {
 		return dst, fmt.Errorf("unit %s, revision %d, %s: %w", unit, e.Revision, e.Kind, err)
+	}
+	return dst, nil
+}
+
+// release appends the release of an event of another kind.
+func (s *Script) release(w *scratch, e *Event, kind Kind, dst []byte) ([]byte, error) {
+	held := *e
+	held.Kind = kind
+	w.body = s.appendBody(w, &held, w.body[:0])
+	unit := &s.election.Units[e.Unit]
+	w.signers = s.keys.Correct(w.signers[:0], unit.County)
+	dst, err := schemas.AppendRelease(dst, s.election.Definition.Origin, unit.ID, e.Revision, schemas.DigestOf(w.body),
+		schemas.ReleaseChecked, "Held against the paper record: it is what was counted.", w.signers...)
+	if err != nil {
+		return dst, fmt.Errorf("unit %s, revision %d, %s: %w", unit.ID, e.Revision, e.Kind, err)
 	}
 	return dst, nil
 }
