@@ -113,7 +113,14 @@ func (r *race) reporting() string {
 	if of > 99.9 && r.line.Reporting < r.line.Units {
 		of = 99.9
 	}
-	return fmt.Sprintf("%s of %s units (%s%%)", grouped(r.line.Reporting), grouped(r.line.Units), strconv.FormatFloat(of, 'f', 1, 64))
+	said := fmt.Sprintf("%s of %s units (%s%%)", grouped(r.line.Reporting), grouped(r.line.Units), strconv.FormatFloat(of, 'f', 1, 64))
+	switch r.line.Corrections {
+	case 0:
+		return said
+	case 1:
+		return said + ", 1 correction"
+	}
+	return said + ", " + grouped(r.line.Corrections) + " corrections"
 }
 
 // summary is the race in one line.

@@ -35,7 +35,7 @@ func smallElection(t *testing.T) *schemas.Election {
 }
 
 func mayorLine(unit string, smith int) string {
-	return fmt.Sprintf(`{"contest":"mayor","unit":"%s","reporting":999,"units":1000,"votes":{"smith":[%d,1],"jones":[30,0],"c3":[5,0],"c4":[4,0],"c5":[1,0]}}`, unit, smith)
+	return fmt.Sprintf(`{"contest":"mayor","unit":"%s","reporting":999,"units":1000,"corrections":2,"votes":{"smith":[%d,1],"jones":[30,0],"c3":[5,0],"c4":[4,0],"c5":[1,0]}}`, unit, smith)
 }
 
 // changeOf is what a viewer says after it fetched a document of these lines.
@@ -59,7 +59,7 @@ func TestTheBoardShowsTotalsAndLeaders(t *testing.T) {
 	b.take(changeOf(t, schemas.ElectionDocument, mayorLine("leon", 7), mayorLine("small-2026", 59)))
 	b.at.Connected = true
 	got := strings.Join(b.draw(80, 24, false), "\n")
-	for _, want := range []string{"Small election", "live", "Mayor", "999 of 1,000 units (99.9%)", "Ann Smith (RED)", "60.0%", "2 others", "5.0%"} {
+	for _, want := range []string{"Small election", "live", "Mayor", "999 of 1,000 units (99.9%), 2 corrections", "Ann Smith (RED)", "60.0%", "2 others", "5.0%"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
