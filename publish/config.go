@@ -122,6 +122,9 @@ type Config struct {
 	// DeltaEvery, SnapshotEvery and PagesEvery are the least intervals; each
 	// stretches when its work costs more than a few percent of a core.
 	DeltaEvery, SnapshotEvery, PagesEvery time.Duration
+	// Share of one core's time that ticks may take, and snapshots besides; a few
+	// percent by default. 1 is for rehearsals in which somebody waits for each.
+	Share float64
 	// HeartbeatEvery is the longest time without a new snapshot.
 	HeartbeatEvery time.Duration
 	// PollEvery is how often the ledger is looked at without a hint.

@@ -119,8 +119,8 @@ func New(cfg Config) (*Sequencer, error) {
 		witnesses: witnesses{cfg.Witnesses, make([]time.Time, len(cfg.Witnesses))},
 		first:     true,
 		hinted:    true,
-		tick:      schedule{pace: pace{least: cfg.DeltaEvery, most: most, share: deltaShare}},
-		snapshot:  schedule{pace: pace{least: cfg.SnapshotEvery, most: most, share: snapshotShare, rate: cfg.DocumentRate}},
+		tick:      schedule{pace: pace{least: cfg.DeltaEvery, most: most, share: cmp.Or(cfg.Share, deltaShare)}},
+		snapshot:  schedule{pace: pace{least: cfg.SnapshotEvery, most: most, share: cmp.Or(cfg.Share, snapshotShare), rate: cfg.DocumentRate}},
 	}
 	s.fold.veil = newVeil(cfg.Election, seals, s.fold.rows)
 	return s, nil

@@ -60,6 +60,9 @@ type NightOptions struct {
 	Bucket string
 	Stores service.Options // where stream, ledger and bucket are; its Data is not used
 	Listen string          // address of the pages; ingest takes a free port of the same host
+	// Eager publishes every change as soon as it can, whatever it costs: for those
+	// who wait for snapshots.
+	Eager  bool
 	Logger *slog.Logger
 }
 
@@ -78,7 +81,7 @@ func StartNight(ctx context.Context, o NightOptions) (_ *Night, err error) {
 	if err := n.openStores(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := n.build(ctx, o.Logger); err != nil {
+	if err := n.build(ctx, o.Eager, o.Logger); err != nil {
 		return nil, err
 	}
 	if err := n.listen(o.Listen); err != nil {

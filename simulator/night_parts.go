@@ -25,7 +25,7 @@ import (
 
 // build makes the parts and ties them: commits wake the publisher, the bus
 // carries deltas to the live tier.
-func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
+func (n *Night) build(ctx context.Context, eager bool, log *slog.Logger) (err error) {
 	e, registry := n.opened.Election, n.status.Registry
 	wake := make(chan struct{}, 1)
 	if n.aggregate, err = aggregate.New(aggregate.Config{
@@ -59,7 +59,7 @@ func (n *Night) build(ctx context.Context, log *slog.Logger) (err error) {
 	if err := n.bus.Receive(n.live); err != nil {
 		return err
 	}
-	return n.buildPublish(wake, log)
+	return n.buildPublish(wake, eager, log)
 }
 
 func (n *Night) buildIngest(log *slog.Logger) error {
@@ -82,20 +82,27 @@ func (n *Night) buildIngest(log *slog.Logger) error {
 	return err
 }
 
-func (n *Night) buildPublish(wake <-chan struct{}, log *slog.Logger) (err error) {
+func (n *Night) buildPublish(wake <-chan struct{}, eager bool, log *slog.Logger) (err error) {
 	p := n.forPublish
 	if n.snapshots, err = note.NewVerifier(p.Verifier); err != nil {
 		return fmt.Errorf("verifier key of publish: %w", err)
 	}
 	n.proofs = receipts.NewServer(receipts.Config{Bucket: n.bucket, Key: n.snapshots, Logger: log})
-	n.sequencer, err = publish.New(publish.Config{
+	config := publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
 		Ledger: p.Ledger, Register: p.Register, Bucket: p.Bucket, Announcer: n.bus,
 		Signer: p.Signer, VerifierKey: p.Verifier, ReceiptKey: n.receiptKey, Wake: wake, Test: "rehearsal",
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
-	})
+	}
+	if eager {
+		config.DeltaEvery, config.SnapshotEvery, config.Share = eagerly, eagerly, 1
+	}
+	n.sequencer, err = publish.New(config)
 	return err
 }
+
+// eagerly is the least interval of ticks and snapshots of an eager night.
+const eagerly = 10 * time.Millisecond
 
 // listen takes the addresses: that of the pages as asked for, or a free one of
 // its host if it is the default and taken; a free one for submissions.

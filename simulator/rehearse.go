@@ -136,10 +136,12 @@ func (c *RehearseCommand) logger(log *slog.Logger) *slog.Logger {
 	if c.Verbose {
 		return log
 	}
-	return slog.New(warnings{log.Handler()})
+	return Quiet(log)
 }
 
-// warnings passes on warnings and errors only.
+// Quiet passes on warnings and errors only.
+func Quiet(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
+
 type warnings struct{ slog.Handler }
 
 func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
