@@ -36,6 +36,7 @@ import (
 	"tallystream/simulator"
 	"tallystream/simulator/capacity"
 	"tallystream/simulator/faultsim"
+	"tallystream/simulator/timeseries"
 	"tallystream/simulator/viewers"
 )
 
@@ -46,6 +47,7 @@ type commands struct {
 
 	Rehearse simulator.RehearseCommand `cmd:"" help:"Run a whole election night on this machine and check every number." group:"rehearse"`
 	Simulate simulator.SimulateCommand `cmd:"" help:"Drive running services from outside, as their clients and viewers would." group:"rehearse"`
+	Replay   timeseries.Command        `cmd:"" help:"Replay a real night by its time stamps, and show what is held." group:"rehearse"`
 	Viewers  viewers.ViewersCommand    `cmd:"" help:"Load the live tier with many viewers and check what they get." group:"rehearse"`
 
 	Ingest    ingest.Command    `cmd:"" help:"Take signed submissions in and give receipts." group:"services"`

@@ -30,6 +30,7 @@ func TestEveryCommandParsesAndHelps(t *testing.T) {
 		"viewers ws://127.0.0.1:8080 -n 10 --storm-at 5s --json", "setup --check --aws-endpoint http://127.0.0.1:1", "setup --plan",
 		"rehearse --aws-endpoint http://127.0.0.1:1 --generate county", "ingest --stores aws --aws-region us-east-1", "aggregate --stores aws", "publish --stores aws", "fanout --stores aws",
 		"convert definition.json", "audit --bucket public", "verify public --json", "capacity --units 2500 --contests 30", "simulate-faults --seeds 10", "keys media herald",
+		"replay . --speed 3600 --twins 10 --copies",
 	} {
 		var cli commands
 		parser, err := kong.New(&cli, options()...)
