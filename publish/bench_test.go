@@ -69,17 +69,17 @@ func sized(tb testing.TB, states, counties, unitsEach int) *schemas.Election {
 	return e
 }
 
-// counted makes a unit's row that is plausible for its size.
+// counted makes a unit's row that is plausible for its size, and grows with seed.
 func counted(e *schemas.Election, u schemas.UnitIndex, seed int) []schemas.Count {
 	cells := make([]schemas.Count, e.Units[u].Style.Cells)
 	for i := range cells {
-		cells[i] = schemas.Count((i*7 + seed*31 + int(u)*13) % 250)
+		cells[i] = schemas.Count((i*7+int(u)*13)%250 + seed*3)
 	}
 	for _, s := range e.Units[u].Style.Sections {
 		cells[s.Offset] = 1
 	}
 	for k := range e.Types() {
-		cells[1+k] = 1000
+		cells[1+k] = 2000
 	}
 	return cells
 }
