@@ -141,3 +141,16 @@ func TestANightThatIsNotThereIsNotMade(t *testing.T) {
 		t.Errorf("it made %v", left)
 	}
 }
+
+// TestHiddenUnitsAreNotAuditedLineByLine: what is published is not what the ledger
+// has, and the error says what to do instead.
+func TestHiddenUnitsAreNotAuditedLineByLine(t *testing.T) {
+	cfg := aNight(t, "county").open(t)
+	e := *cfg.Election
+	e.Remainders = []schemas.Remainder{{ID: "combined-1", Units: []schemas.UnitIndex{0, 1}}}
+	cfg.Election = &e
+	_, err := audit.Run(t.Context(), cfg)
+	if err == nil || !strings.Contains(err.Error(), "--unseal") {
+		t.Errorf("Run returned %v", err)
+	}
+}

@@ -27,6 +27,7 @@ type count struct {
 	*forms
 	ledger Ledger
 	report *Report
+	hidden hidden
 
 	units  []unitCount
 	rows   [][]int64            // by county

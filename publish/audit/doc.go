@@ -68,6 +68,9 @@ func (c *Config) setDefaults() error {
 	if c.Election == nil || c.Keyring == nil || c.Ledger == nil || (c.Bucket != nil && c.Verifier == nil) {
 		return errors.New("audit: election, keyring, ledger and, with a bucket, its verifier must be set")
 	}
+	if c.Bucket != nil && len(c.Election.Remainders) > 0 {
+		return fmt.Errorf("audit: %w", errHidden)
+	}
 	if c.Progress == nil {
 		c.Progress = func(Progress) {}
 	}
@@ -96,6 +99,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	f := newForms(cfg.Election.Definition)
 	a := &auditor{cfg: cfg, forms: f, report: &Report{Election: cfg.Election.Definition.Election}, begun: cfg.Now()}
 	a.count = newCount(f, cfg.Ledger, a.report)
+	a.count.hidden = newHidden(cfg.Election)
 	if err := a.run(ctx); err != nil {
 		return nil, fmt.Errorf("auditing: %w", err)
 	}

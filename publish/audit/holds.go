@@ -133,7 +133,7 @@ func (c *count) movement(x *schemas.Entry, r *reading, before, after []uint32, k
 // style, the first by the definition; "" where the rule does not hold that.
 func (c *count) hasTwin(r *reading) schemas.UnitID {
 	rule := c.Rules.Outliers
-	if rule == nil || rule.Twins == nil {
+	if rule == nil || rule.Twins == nil || c.hidden.units[r.unit] {
 		return ""
 	}
 	style, votes := c.forms.units[r.unit].style, int64(0)
@@ -147,7 +147,7 @@ func (c *count) hasTwin(r *reading) schemas.UnitID {
 	}
 	c.out = pack(c.out[:0], r.row)
 	for _, other := range c.counties[c.forms.units[r.unit].county].units {
-		if other != r.unit && c.forms.units[other].style == style && c.units[other].counted != 0 && slices.Equal(c.units[other].row, c.out) {
+		if other != r.unit && !c.hidden.units[other] && c.forms.units[other].style == style && c.units[other].counted != 0 && slices.Equal(c.units[other].row, c.out) {
 			return c.forms.units[other].id
 		}
 	}
@@ -174,7 +174,7 @@ func (c *count) outlier(r *reading, before []uint32) *schemas.OutlierFinding {
 			return &schemas.OutlierFinding{Rule: "history", Contest: schemas.BallotsCast, Value: n, Against: int64(u.history), Percent: h.Percent}
 		}
 	}
-	if rules.Neighbours == nil {
+	if rules.Neighbours == nil || c.hidden.counties[u.county] {
 		return nil
 	}
 	asked := u.style.sections

@@ -37,6 +37,8 @@ const definitionMembers = {
       neighbours: optional(object({ percent: between(101, maxCount), least: between(0, maxCount), units: between(1, maxCount) })),
       twins: optional(object({ least: between(1, maxCount) })),
     })),
+    // Read, and not followed: whoever meets a sealed leaf says so.
+    suppression: optional(object({ below: between(2, maxCount) })),
   }),
   states: listOf(object({ id: isIdentifier, name: isText })),
   counties: listOf(object({ id: isIdentifier, name: isText, state: isIdentifier }), 1),

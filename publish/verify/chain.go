@@ -71,6 +71,9 @@ func (v *verification) snapshot(ctx context.Context, index int64, l *leaf.Snapsh
 
 // close checks what can only be told at the end of the log.
 func (v *verification) close(ctx context.Context) error {
+	if v.report.Sealed = v.tally.hidden.rests(); v.report.Sealed != nil && !v.report.Sealed.Opened {
+		v.report.remark("the numbers of hidden units are sealed: their sums are signed by the authority, and were not counted again")
+	}
 	v.report.Snapshots, v.report.Movements = uint64(len(v.notes)), v.tally.movements()
 	for _, n := range v.tally.open() {
 		v.report.Open += n

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"tallystream/publish/log"
+	"tallystream/publish/suppress"
 )
 
 // Command is `tallystream verify`.
@@ -20,6 +21,7 @@ type Command struct {
 	Key      string `help:"Verifier key that the log's checkpoint must be signed by. Empty: that of the state, else the one in config.json, with a warning." placeholder:"NAME+HASH+KEY"`
 	Policy   string `help:"Policy file (C2SP tlog-policy): which witnesses must have cosigned the checkpoint." type:"existingfile" placeholder:"FILE"`
 	State    string `help:"File that remembers what was verified, so that the next run reads only what is new, and sees a log that was rolled back or forked." type:"path" placeholder:"FILE"`
+	Unseal   string `help:"File of openings, for auditors: sealed leaves of hidden units are opened and counted again. \"tallystream openings\" makes one of the ledger and the secret." type:"existingfile" placeholder:"FILE"`
 	All      bool   `help:"Compare the documents and files of every snapshot, not of the newest only."`
 	JSON     bool   `name:"json" help:"Print the report as JSON."`
 	Quiet    bool   `short:"q" help:"Show no progress."`
@@ -38,6 +40,7 @@ not everything could be checked, 130 after Ctrl-C.
 Examples:
   tallystream verify https://results.example.org/
   tallystream verify public --key 'results.example.org/2026+c0ffee00+AZ...' --state 2026.state
+  tallystream verify public --unseal openings.ndjson
   tallystream verify https://results.example.org/ --policy witnesses.txt --json > verified.json`
 }
 
@@ -132,6 +135,9 @@ func (c *Command) options() (o Options, err error) {
 		}
 	}
 	o = Options{Key: c.Key, All: c.All}
+	if o.Unseal, err = c.openings(); err != nil {
+		return o, err
+	}
 	if c.Policy != "" {
 		b, err := os.ReadFile(c.Policy)
 		if err != nil {
@@ -151,4 +157,23 @@ func (c *Command) options() (o Options, err error) {
 	}
 	o.Source, err = Open(c.Location)
 	return o, err
+}
+
+// openings reads the flag --unseal.
+func (c *Command) openings() (*suppress.Openings, error) {
+	if c.Unseal == "" {
+		return nil, nil
+	}
+	if c.State != "" {
+		return nil, errors.New("--unseal: every leaf is read again, leave --state out")
+	}
+	f, err := os.Open(c.Unseal)
+	if err != nil {
+		return nil, fmt.Errorf("--unseal: %w", err)
+	}
+	o, err := suppress.ReadOpenings(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("--unseal: %w", err)
+	}
+	return o, nil
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tallystream/publish/log"
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 )
 
@@ -105,6 +106,7 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 	g.SetLimit(documentsAtOnce())
 	seen := map[schemas.DocumentID]bool{}
 	named, listed := map[string]schemas.ManifestEntry{}, map[string]bool{}
+	remainders := map[string]*schemas.ManifestEntry{}
 	for i := range entries {
 		e := &entries[i]
 		_, isDocument := v.plan.of[schemas.DocumentID(e.Name)]
@@ -114,6 +116,8 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 			g.Go(func() error { return v.compareDocument(running, s, e) })
 		case isFile(e.Name):
 			named[e.Name] = *e
+		case strings.HasPrefix(e.Name, suppress.Folder):
+			remainders[e.Name] = e
 		case e.Name == schemas.CorrectionsName:
 			listed[e.Name] = true
 			g.Go(func() error { return v.compareListing(running, s, e, "corrections", v.tally.correctionsFile()) })
@@ -129,6 +133,9 @@ func (v *verification) compare(ctx context.Context, s *schemas.Snapshot) error {
 		}
 	}
 	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := v.compareRemainders(ctx, s, remainders); err != nil {
 		return err
 	}
 	for _, id := range v.plan.names {

@@ -97,7 +97,7 @@ func (t *fileWriter) file(name string, snapshot *schemas.Snapshot, published []b
 	}
 	var b bytes.Buffer
 	err = x.County(&b, facts, c, func(u schemas.UnitIndex, _ []schemas.Count) ([]schemas.Count, error) {
-		if t.units[u].Revision == 0 {
+		if !t.listed(u) {
 			return nil, nil
 		}
 		return t.row(u), nil
@@ -116,7 +116,7 @@ func (t *fileWriter) appendTable(dst []byte, county schemas.CountyIndex) []byte 
 	var head []byte
 	var selection schemas.SelectionID
 	for _, u := range place.Units {
-		if t.units[u].Revision == 0 {
+		if !t.listed(u) {
 			continue
 		}
 		cells := t.row(u)
@@ -137,7 +137,7 @@ func (t *fileWriter) appendTable(dst []byte, county schemas.CountyIndex) []byte 
 			}
 		}
 	}
-	return dst
+	return t.appendRemainders(dst, county)
 }
 
 func (t *tally) selection(s *schemas.Section, k int) schemas.SelectionID {
@@ -157,7 +157,7 @@ func (t *fileWriter) unitLines(county schemas.CountyIndex) []byte {
 	e := t.election
 	var lines []line
 	for _, u := range e.Counties[county].Units {
-		if t.units[u].Revision == 0 {
+		if !t.listed(u) {
 			continue
 		}
 		cells := t.row(u)
@@ -177,7 +177,7 @@ func (t *fileWriter) unitLines(county schemas.CountyIndex) []byte {
 			}
 		}
 	}
-	return joined(lines)
+	return joined(append(lines, t.remainderLines(county)...))
 }
 
 // facts are those of a report: all follow from the log, but for whether the
@@ -197,6 +197,7 @@ func (t *fileWriter) facts(s *schemas.Snapshot, published []byte) (*cdf.Facts, *
 	exporter := t.exporter()
 	return &cdf.Facts{
 		Status: exporter.StatusOf(t.rows), Test: head.TestType, Time: at, Snapshot: s.Number, Log: s.Log, Holds: t.open(), Movements: t.movements(),
+		Remainder: t.remainder,
 	}, exporter, nil
 }
 

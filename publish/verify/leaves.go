@@ -16,7 +16,7 @@ import (
 func (v *verification) leaves(ctx context.Context) error {
 	// The readers that wait may have been given an older roster; take says which
 	// of their answers have to be found again.
-	pool := sync.Pool{New: func() any { return &reader{election: v.election} }}
+	pool := sync.Pool{New: func() any { return &reader{election: v.election, openings: v.o.Unseal} }}
 	work := func(b log.Bundle) (readings, error) {
 		r := pool.Get().(*reader)
 		defer pool.Put(r)
@@ -70,6 +70,8 @@ func (v *verification) take(ctx context.Context, index int64, x *reading) error 
 	case *leaf.Submission, *leaf.Hold, *leaf.Release:
 		v.reauthorize(x, l)
 		v.tally.take(index, x)
+	case *leaf.Sealed:
+		v.takeSealed(index, x, l)
 	case *leaf.Snapshot:
 		err = v.snapshot(ctx, index, l)
 	case *leaf.Statement:

@@ -332,7 +332,12 @@ type stage struct {
 }
 
 func open(t *testing.T, change ...func(*publish.Config)) *stage {
-	b, err := json.Marshal(definition())
+	return openAs(t, definition(), change...)
+}
+
+// openAs opens a stage for an election.
+func openAs(t *testing.T, d *schemas.Definition, change ...func(*publish.Config)) *stage {
+	b, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
 	}

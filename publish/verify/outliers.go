@@ -26,6 +26,9 @@ func outlier(e *schemas.Election, unit schemas.UnitIndex, county []int64, before
 		}
 	}
 	rule := rules.Neighbours
+	if _, hidden := e.RemaindersOf(u.County); len(hidden) > 0 {
+		return nil // their mean would tell of those
+	}
 	for i := range u.Style.Sections {
 		if rule == nil || ballots && i > 0 { // ballots say it best
 			return nil
@@ -60,7 +63,7 @@ type rowKey [16]byte
 // keyOf is the key of a row under the rule against twins; false where there is no
 // rule, or it has too few votes for it.
 func (t *tally) keyOf(unit schemas.UnitIndex, cells []schemas.Count) (key rowKey, ok bool) {
-	if t.twins == nil {
+	if t.twins == nil || t.hides(unit) {
 		return key, false
 	}
 	e, votes := t.election, int64(0)

@@ -8,6 +8,7 @@ import (
 
 	"tallystream/publish/log"
 	"tallystream/publish/log/leaf"
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 )
 
@@ -17,6 +18,10 @@ type reading struct {
 	hash tlog.Hash
 	err  error     // it is no leaf
 	leaf leaf.Leaf // nil where err is set
+
+	sealed   *leaf.Sealed // the leaf, where it was opened; then inside is what it commits to
+	inside   leaf.Leaf
+	unopened error // it could not be, though there are openings
 
 	// Of an entry of a ledger: a submission, a hold or a release.
 	entry    bool
@@ -55,6 +60,7 @@ type readings struct {
 type reader struct {
 	election   *schemas.Election
 	ring       *schemas.Keyring
+	openings   *suppress.Openings // nil: sealed leaves stay sealed
 	submission schemas.Submission
 	statement  schemas.Statement
 }
@@ -69,7 +75,11 @@ func (r *reader) read(b log.Bundle) readings {
 		if x.leaf, x.err = leaf.Decode(raw); x.err != nil || r.election == nil {
 			continue
 		}
-		switch l := x.leaf.(type) {
+		of := x.leaf
+		if sealed, ok := of.(*leaf.Sealed); ok {
+			of = r.unseal(x, sealed)
+		}
+		switch l := of.(type) {
 		case *leaf.Submission:
 			x.entry, x.outcome, x.place = true, verdict{kind: l.Outcome}, place{l.Partition, l.Seq}
 			x.revision, x.digest, x.record = l.Revision, l.Envelope.Digest, true

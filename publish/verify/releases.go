@@ -140,6 +140,9 @@ func (t *tally) holdsFile() (out []byte) {
 			line := schemas.HeldEntry{
 				Code: h.Code, Why: h.Code.Explanation(), Digest: h.Digest, Partition: schemas.Partition(p), Seq: h.Seq, State: h.State, Finding: h.Finding, Twin: h.Twin,
 			}
+			if t.hidden != nil && (h.Unit < 0 || t.hides(h.Unit)) {
+				line.Digest, line.Finding, line.Twin = schemas.Digest{}, nil, ""
+			}
 			if h.Unit >= 0 {
 				line.Unit, line.County, line.Revision = e.Units[h.Unit].ID, e.Counties[e.Units[h.Unit].County].ID, h.Revision
 			}
@@ -212,7 +215,11 @@ func signatures(x *reading) []schemas.Signature {
 	if x.release != nil {
 		return x.release.Signatures()
 	}
-	switch l := x.leaf.(type) {
+	of := x.leaf
+	if x.inside != nil {
+		of = x.inside
+	}
+	switch l := of.(type) {
 	case *leaf.Submission:
 		return l.Envelope.Signatures()
 	case *leaf.Hold: // that counts by the rules, against the log's word

@@ -22,8 +22,10 @@ const (
 	CheckSignature  Check = "signature"  // who signed a submission, and in which role
 	CheckDecision   Check = "decision"   // what counts, by the rules
 	CheckPause      Check = "pause"      // no number moves while publication rests
+	CheckSeal       Check = "seal"       // what a sealed leaf commits to
 	CheckChain      Check = "chain"      // the snapshots, one after the other
 	CheckManifest   Check = "manifest"   // what a snapshot names
+	CheckRemainder  Check = "remainder"  // sums of hidden units
 	CheckDocument   Check = "document"   // lines of totals
 	CheckFile       Check = "file"       // tables and reports by unit
 )
@@ -75,6 +77,8 @@ type Report struct {
 	Lines      int                         `json:"lines"`
 	Files      int                         `json:"files"` // tables and reports, likewise
 	Bytes      int64                       `json:"bytes"` // of both
+	// Sealed says what rests on leaves that are sealed; nil where none is.
+	Sealed *Sealed `json:"sealed,omitempty"`
 
 	Findings []Finding `json:"findings"`
 	Found    int       `json:"found"`
@@ -141,6 +145,7 @@ func (r *Report) Print(w io.Writer) error {
 	b = fmt.Appendf(b, "  corrected  numbers were lowered by %d entries; %d holds are open\n", r.Movements, r.Open)
 	b = fmt.Appendf(b, "  snapshots  %d in the log, the newest published is %d\n", r.Snapshots, r.Snapshot)
 	b = fmt.Appendf(b, "  compared   %d documents of %d lines, %d files; %d bytes in all\n", r.Documents, r.Lines, r.Files, r.Bytes)
+	b = r.Sealed.append(b)
 	b = fmt.Appendf(b, "  key        %s\n", r.Key)
 	for _, name := range r.Witness {
 		b = fmt.Appendf(b, "  witness    %s\n", name)

@@ -39,6 +39,9 @@ type State struct {
 	Moves               [][][]byte    // likewise: lines of movements
 	Counted, Superseded uint64
 	Released, Lapsed    uint64
+	Sealed              uint64                           // leaves
+	Fresh               map[schemas.UnitIndex]freshState // of hidden units
+	Taken               [][]takenState                   // by remainder
 	Held                map[schemas.HoldCode]uint64
 }
 
@@ -57,6 +60,7 @@ func (v *verification) state() *State {
 		Moved: v.tally.moved, Holds: v.tally.holds, Moves: v.tally.moves, Released: v.report.Released, Lapsed: v.report.Lapsed,
 		Counted: v.report.Counted, Superseded: v.report.Superseded, Held: v.report.Held,
 	}
+	v.tally.hidden.save(st)
 	if v.last != nil {
 		st.Last = []byte(v.last.Time)
 	}
@@ -65,7 +69,7 @@ func (v *verification) state() *State {
 
 // restore goes on where the state ends.
 func (v *verification) restore(ctx context.Context, st *State) error {
-	if len(st.Units) != len(v.tally.units) || len(st.Sizes) != len(v.tally.sizes) || !v.tally.fits(st) || len(st.Powered) == 0 || len(st.Notes) == 0 {
+	if len(st.Units) != len(v.tally.units) || len(st.Sizes) != len(v.tally.sizes) || !v.tally.fits(st) || !v.tally.hidden.fits(st) || len(st.Powered) == 0 || len(st.Notes) == 0 {
 		return ErrState
 	}
 	for _, p := range st.Powered[1:] { // the first is the definition, which was read
@@ -138,12 +142,13 @@ func (t *tally) restore(st *State) {
 	for u := range t.units {
 		unit := &t.units[u]
 		unit.Moved, unit.Holds = slices.Clone(unit.Moved), slices.Clone(unit.Holds)
-		if unit.Revision != 0 {
+		if t.listed(schemas.UnitIndex(u)) {
 			cells := t.counted(schemas.UnitIndex(u))
 			t.add(schemas.UnitIndex(u), cells, 1)
 			t.countRow(schemas.UnitIndex(u), cells, 1)
 		}
 	}
+	t.restoreHidden(st)
 }
 
 // stateKind begins a state file; the hash of what follows stands behind it.

@@ -40,6 +40,8 @@ type tally struct {
 	moves [][][]byte       // lines of movements, likewise
 	twins []map[rowKey]int // by county: units whose counted row is the same; nil without the rule
 
+	hidden *hidden // nil: nobody is hidden
+
 	exporter func() *cdf.Exporter
 
 	before []schemas.Count // scratch
@@ -55,6 +57,7 @@ func newTally(e *schemas.Election, r *Report) *tally {
 	if rules := e.Definition.Rules.Outliers; rules != nil && rules.Twins != nil {
 		t.twins = make([]map[rowKey]int, len(e.Counties))
 	}
+	t.hidden = newHidden(e)
 	t.exporter = sync.OnceValue(func() *cdf.Exporter { return cdf.NewExporter(e) })
 	for i := range t.rows {
 		t.rows[i], t.dirty[i] = make([]int64, e.Counties[i].Cells), true
@@ -66,15 +69,10 @@ func newTally(e *schemas.Election, r *Report) *tally {
 // take counts one entry.
 func (t *tally) take(index int64, x *reading) {
 	where := fmt.Sprintf("leaf %d", index)
-	if int(x.place.partition) >= len(t.sizes) {
-		t.report.find(CheckLeaf, where, "the election has no partition %d", x.place.partition)
+	if !t.follows(where, x.place) {
 		return
 	}
-	if want := t.sizes[x.place.partition] + 1; x.place.seq != want {
-		t.report.find(CheckLeaf, where, "it is entry %d of partition %d, want %d: entries are missing, repeated or out of order",
-			x.place.seq, x.place.partition, want)
-	}
-	t.sizes[x.place.partition] = x.place.seq
+	t.checkSealing(where, x)
 	if x.outcome.kind == schemas.EntryHeld && x.addressed != (x.revision != 0) {
 		t.report.find(CheckLeaf, where, "the hold names a unit and its record does not, or the other way round")
 	}
@@ -83,7 +81,27 @@ func (t *tally) take(index int64, x *reading) {
 	if x.unsigned != nil && x.outcome.hold != schemas.HoldPoison {
 		t.report.find(CheckSignature, where, "unit %s revision %d: %s", t.election.Units[x.unit].ID, x.revision, x.unsigned.Want)
 	}
-	switch x.outcome.kind {
+	t.tell(x.outcome)
+	t.apply(x, want)
+}
+
+// follows reports whether an entry has a place in the ledgers, and finds what is
+// wrong with it.
+func (t *tally) follows(where string, at place) bool {
+	if int(at.partition) >= len(t.sizes) {
+		t.report.find(CheckLeaf, where, "the election has no partition %d", at.partition)
+		return false
+	}
+	if want := t.sizes[at.partition] + 1; at.seq != want {
+		t.report.find(CheckLeaf, where, "it is entry %d of partition %d, want %d: entries are missing, repeated or out of order", at.seq, at.partition, want)
+	}
+	t.sizes[at.partition] = at.seq
+	return true
+}
+
+// tell counts what became of an entry.
+func (t *tally) tell(outcome verdict) {
+	switch outcome.kind {
 	case schemas.EntryCounted:
 		t.report.Counted++
 	case schemas.EntrySuperseded:
@@ -93,9 +111,8 @@ func (t *tally) take(index int64, x *reading) {
 	case schemas.EntryLapsed:
 		t.report.Lapsed++
 	default:
-		t.report.Held[x.outcome.hold]++
+		t.report.Held[outcome.hold]++
 	}
-	t.apply(x, want)
 }
 
 // apply lets the sums follow the rules: what counts against them is a finding,
@@ -217,17 +234,22 @@ func (t *tally) expand(room []schemas.Count, u schemas.UnitIndex) []schemas.Coun
 // entry is if a number falls by it.
 func (t *tally) replace(x *reading, revision schemas.Revision, cells []schemas.Count, kind schemas.MovementKind) {
 	u := &t.units[x.unit]
-	if u.Revision != 0 {
-		before := t.counted(x.unit)
-		t.recordFalls(x, revision, before, cells, kind)
-		t.add(x.unit, before, -1)
-		t.countRow(x.unit, before, -1)
+	if !t.hides(x.unit) {
+		if u.Revision != 0 {
+			before := t.counted(x.unit)
+			t.recordFalls(x, revision, before, cells, kind)
+			t.add(x.unit, before, -1)
+			t.countRow(x.unit, before, -1)
+		}
+		t.add(x.unit, cells, 1)
+		t.countRow(x.unit, cells, 1)
 	}
-	t.add(x.unit, cells, 1)
-	t.countRow(x.unit, cells, 1)
 	t.packed = schemas.AppendCells(t.packed[:0], cells)
 	u.Cells, u.Revision = slices.Clone(t.packed), revision
 	t.supersede(x.unit)
+	if t.hides(x.unit) {
+		t.stateOpened(x, revision)
+	}
 }
 
 // add adds a unit's row to its county's, sign times.

@@ -15,6 +15,7 @@ import (
 	"tallystream/publish/log"
 	"tallystream/publish/log/authority"
 	"tallystream/publish/log/leaf"
+	"tallystream/publish/suppress"
 	"tallystream/schemas"
 )
 
@@ -26,8 +27,11 @@ type Options struct {
 	// which protects against nobody who made the whole site.
 	Key    string
 	Policy *log.Policy // whose cosignatures are wanted; nil: nobody's
-	All    bool        // the documents of every snapshot, not of the newest only
-	State  *State      // of an earlier run; nil: from the first leaf on
+	// Unseal are the openings of sealed leaves, for auditors; nil: they stay sealed.
+	// Then every leaf is read, so State must be nil.
+	Unseal *suppress.Openings
+	All    bool   // the documents of every snapshot, not of the newest only
+	State  *State // of an earlier run; nil: from the first leaf on
 	// Pause is asked now and then whether to stop here, with a state from which
 	// the next run goes on; nil: to the end.
 	Pause func() bool
@@ -157,6 +161,9 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	if err := v.openElection(ctx); err != nil {
+		return err
+	}
+	if err := v.openRemainders(ctx); err != nil {
 		return err
 	}
 	if err := v.resume(ctx); err != nil {
@@ -334,6 +341,9 @@ func (v *verification) openElection(ctx context.Context) error {
 		v.report.find(CheckAuthority, schemas.DefinitionKey, "is of %q, the log of %q", d.Origin, p.Origin)
 	}
 	v.plan, v.tally = newPlan(v.election), newTally(v.election, v.report)
+	if v.tally.hidden != nil {
+		v.tally.hidden.opened = v.o.Unseal != nil
+	}
 	v.sheets, v.made = make([]*sheet, len(v.election.Counties)), map[schemas.DocumentID]made{}
 	return v.openRoster(ctx, p)
 }
