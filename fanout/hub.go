@@ -27,7 +27,7 @@ type Hub struct {
 
 	stateMu sync.Mutex // guards the rest
 	state   State
-	paused  bool // publication rests, as of the newest snapshot announced
+	paused  bool                   // publication rests, as of the newest snapshot announced
 	missed  schemas.SnapshotNumber // the last one that was passed over unannounced; 0: none
 	hello   *Frame                 // that says the state; nil: not built since it changed
 	dirty   []*topic               // with news since the last Flush
