@@ -65,6 +65,8 @@ type commands struct {
 	SimulateFaults faultsim.Command `cmd:"" help:"Run whole nights in one thread with every fault, and check the promises after every step." group:"rehearse"`
 	Capacity       capacity.Command `cmd:"" help:"Say what a night needs on AWS, and what it costs." group:"rehearse"`
 
+	Openings publish.OpeningsCommand `cmd:"" help:"Write what opens the sealed leaves of hidden units, for auditors." group:"people"`
+
 	Setup   cloud.SetupCommand `cmd:"" help:"Create or check stream, tables, bucket and key on AWS." group:"services"`
 	Witness witness.Command    `cmd:"" help:"Cosign a log's checkpoints after checking that each continues the last." group:"people"`
 	Convert cdf.ConvertCommand `cmd:"" help:"Convert a NIST SP 1500-100 v2 pre-election report to an election definition, or back." group:"people"`
