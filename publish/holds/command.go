@@ -89,8 +89,8 @@ type pick struct {
 }
 
 // find looks for the open hold that is meant.
-func (p *pick) find(all []held) (*held, error) {
-	var found, closed []*held
+func (p *pick) find(all []schemas.HeldEntry) (*schemas.HeldEntry, error) {
+	var found, closed []*schemas.HeldEntry
 	for i := range all {
 		h := &all[i]
 		if string(h.Unit) != p.Unit || uint64(h.Revision) != uint64(p.Revision) || !strings.HasPrefix(h.Digest.String(), strings.ToLower(p.Digest)) || !h.Code.Releasable() {
@@ -113,7 +113,7 @@ func (p *pick) find(all []held) (*held, error) {
 	return nil, fmt.Errorf("nothing of %s revision %d is held that could be released (holds list --all shows what is)", p.Unit, p.Revision)
 }
 
-func digests(holds []*held) string {
+func digests(holds []*schemas.HeldEntry) string {
 	var out []string
 	for _, h := range holds {
 		out = append(out, h.Digest.String()[:12])

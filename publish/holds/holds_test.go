@@ -105,7 +105,7 @@ func (o *office) publish() {
 	must(o, err)
 	o.put(log.CheckpointKey, checkpoint)
 	o.put("config.json", []byte(`{"key":"`+vkey+`"}`))
-	o.snapshot(signer, []held{
+	o.snapshot(signer, []schemas.HeldEntry{
 		{Unit: "leon-1102", County: "leon", Revision: 1, Code: schemas.HoldIdentity, Why: "W.", Digest: schemas.Digest{1}, Partition: 1, Seq: 2, State: schemas.HoldReleased},
 		{Code: schemas.HoldPoison, Why: "Nobody could read it.", Digest: schemas.Digest{2}, Partition: 1, Seq: 5, State: schemas.HoldOpen},
 		{
@@ -116,16 +116,14 @@ func (o *office) publish() {
 	})
 }
 
-func (o *office) snapshot(signer note.Signer, holds []held) {
+func (o *office) snapshot(signer note.Signer, holds []schemas.HeldEntry) {
 	var lines []byte
 	for i := range holds {
-		line, err := json.Marshal(&holds[i])
-		must(o, err)
-		lines = append(append(lines, line...), '\n')
+		lines = holds[i].AppendLine(lines)
 	}
 	key := schemas.ContentKey("holds", schemas.DigestOf(lines), ".ndjson")
 	o.put(key, lines)
-	entry, err := json.Marshal(schemas.ManifestEntry{Name: holdsName, Key: key, Hash: schemas.DigestOf(lines), Bytes: int64(len(lines))})
+	entry, err := json.Marshal(schemas.ManifestEntry{Name: schemas.HoldsName, Key: key, Hash: schemas.DigestOf(lines), Bytes: int64(len(lines))})
 	must(o, err)
 	manifest := append(entry, '\n')
 	o.put(schemas.ContentKey("manifests", schemas.DigestOf(manifest), ".ndjson"), manifest)

@@ -3,7 +3,6 @@ package holds
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -44,11 +43,11 @@ func (c *ListCommand) run(ctx context.Context, t *terminal) error {
 }
 
 // choose filters and sorts: open ones first, then as they came.
-func (c *ListCommand) choose(all []held) []held {
-	shown := slices.DeleteFunc(slices.Clone(all), func(h held) bool {
+func (c *ListCommand) choose(all []schemas.HeldEntry) []schemas.HeldEntry {
+	shown := slices.DeleteFunc(slices.Clone(all), func(h schemas.HeldEntry) bool {
 		return c.County != "" && string(h.County) != c.County || c.Code != "" && string(h.Code) != c.Code || !c.All && h.State != schemas.HoldOpen
 	})
-	slices.SortStableFunc(shown, func(a, b held) int {
+	slices.SortStableFunc(shown, func(a, b schemas.HeldEntry) int {
 		return cmp.Compare(btoi(a.State != schemas.HoldOpen), btoi(b.State != schemas.HoldOpen))
 	})
 	return shown
@@ -61,18 +60,19 @@ func btoi(b bool) int {
 	return 0
 }
 
-func printJSON(w io.Writer, holds []held) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
+// printJSON writes the lines as they were published.
+func printJSON(w io.Writer, holds []schemas.HeldEntry) error {
+	var line []byte
 	for i := range holds {
-		if err := e.Encode(&holds[i]); err != nil {
+		line = holds[i].AppendLine(line[:0])
+		if _, err := w.Write(line); err != nil {
 			return fmt.Errorf("writing holds: %w", err)
 		}
 	}
 	return nil
 }
 
-func printTable(w io.Writer, s *schemas.Snapshot, holds []held) error {
+func printTable(w io.Writer, s *schemas.Snapshot, holds []schemas.HeldEntry) error {
 	open := 0
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "STATE\tCODE\tUNIT\tREVISION\tCOUNTY\tWHY")
@@ -95,7 +95,7 @@ func printTable(w io.Writer, s *schemas.Snapshot, holds []held) error {
 }
 
 // why says what is wrong, with the figures where there are some.
-func why(h *held) string {
+func why(h *schemas.HeldEntry) string {
 	switch {
 	case h.Finding != nil:
 		return h.Finding.String()

@@ -85,7 +85,7 @@ func (p *pick) note(ctx context.Context, t *terminal, f *siteFlags, b *because, 
 }
 
 // show tells what will count.
-func (t *terminal) show(h *held, body *schemas.Submission, b *because) {
+func (t *terminal) show(h *schemas.HeldEntry, body *schemas.Submission, b *because) {
 	fmt.Fprintf(t.err, "%s of %s, revision %s, is held as %s:\n  %s\nSHA-256 of the body: %s\n\nReleased, these numbers count for the unit:\n\n",
 		h.Unit, h.County, h.Revision, h.Code, why(h), h.Digest)
 	table := tabwriter.NewWriter(t.err, 2, 0, 2, ' ', tabwriter.AlignRight)

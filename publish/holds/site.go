@@ -90,7 +90,7 @@ func (s *site) content(ctx context.Context, key string, want schemas.Digest) ([]
 }
 
 // holds reads what is and was held, as of the newest snapshot.
-func (s *site) holds(ctx context.Context) ([]held, error) {
+func (s *site) holds(ctx context.Context) ([]schemas.HeldEntry, error) {
 	b, err := s.content(ctx, schemas.ContentKey("manifests", s.snapshot.Manifest, ".ndjson"), s.snapshot.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
@@ -100,7 +100,7 @@ func (s *site) holds(ctx context.Context) ([]held, error) {
 		return nil, err
 	}
 	for i := range manifest {
-		if manifest[i].Name != holdsName {
+		if manifest[i].Name != schemas.HoldsName {
 			continue
 		}
 		if b, err = s.content(ctx, manifest[i].Key, manifest[i].Hash); err != nil {
@@ -108,12 +108,12 @@ func (s *site) holds(ctx context.Context) ([]held, error) {
 		}
 		return parseHolds(b)
 	}
-	return nil, fmt.Errorf("snapshot %d lists no %s", s.snapshot.Number, holdsName)
+	return nil, fmt.Errorf("snapshot %d lists no %s", s.snapshot.Number, schemas.HoldsName)
 }
 
-func parseHolds(b []byte) (out []held, err error) {
+func parseHolds(b []byte) (out []schemas.HeldEntry, err error) {
 	for line := range bytes.Lines(b) {
-		h, err := parseHeld(bytes.TrimSuffix(line, []byte{'\n'}))
+		h, err := schemas.ParseHeldEntry(bytes.TrimSuffix(line, []byte{'\n'}))
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", len(out)+1, err)
 		}
@@ -123,7 +123,7 @@ func parseHolds(b []byte) (out []held, err error) {
 }
 
 // numbers reads the body of a hold out of the public log, with its proof.
-func (s *site) numbers(ctx context.Context, h *held) (*schemas.Submission, error) {
+func (s *site) numbers(ctx context.Context, h *schemas.HeldEntry) (*schemas.Submission, error) {
 	receipt := &schemas.Receipt{Origin: s.origin, Unit: h.Unit, Revision: h.Revision, Digest: h.Digest}
 	bundle, err := s.bundle(ctx, receipt)
 	if err != nil {
