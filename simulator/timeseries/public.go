@@ -41,10 +41,10 @@ type place struct {
 
 // Movements are what the sequence of snapshots shows.
 type Movements struct {
-	Snapshots int
-	Compared  int      // numbers, each with that of the snapshot before
-	Fell      int      // of them
-	Wrong     []string // numbers that fell without a correction, and the like
+	Snapshots int      `json:"snapshots"`
+	Compared  int      `json:"compared"`        // numbers, each with that of the snapshot before
+	Fell      int      `json:"fell"`            // of them
+	Wrong     []string `json:"wrong,omitempty"` // numbers that fell without a correction, and the like
 }
 
 const mostWrong = 50

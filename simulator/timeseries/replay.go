@@ -2,6 +2,7 @@ package timeseries
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -90,15 +91,11 @@ const (
 // is in the report.
 func Replay(ctx context.Context, c ReplayConfig) (*Report, error) {
 	r := &replay{ReplayConfig: c, script: newScript(c.Series), begun: time.Now(), report: Report{Mismatches: []string{}}}
-	if err := r.start(ctx); err != nil {
+	keys, err := r.start(ctx)
+	if err != nil {
 		return nil, err
 	}
-	err := r.play(ctx)
-	r.officials.close()
-	if closing := r.night.Close(); err == nil && closing != nil {
-		err = fmt.Errorf("closing the night: %w", closing)
-	}
-	if err != nil {
+	if err := errors.Join(r.play(ctx, keys), r.night.Close()); err != nil {
 		return nil, err
 	}
 	r.report.Seconds = time.Since(r.begun).Seconds()
@@ -106,35 +103,36 @@ func Replay(ctx context.Context, c ReplayConfig) (*Report, error) {
 }
 
 // start writes the election and starts the pipeline.
-func (r *replay) start(ctx context.Context) error {
+func (r *replay) start(ctx context.Context) (*elections.Keys, error) {
 	e := r.Series.Election
 	keys, err := elections.NewKeys(e, r.Seed)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data := service.Data{Dir: r.Data}
 	if err := data.Create(r.Series.Definition, keys.Roster()); err != nil {
-		return err
+		return nil, err
 	}
 	for _, s := range []string{"ingest", "publish"} {
 		if err := data.NewKey(s, e.Definition.Origin); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	// Services outlive the signal: what is at hand is finished first.
 	r.night, err = simulator.StartNight(context.WithoutCancel(ctx), simulator.NightOptions{
 		Data: data, Bucket: r.Bucket, Listen: r.Listen, Eager: true, Logger: r.Logger,
 	})
-	if err != nil {
-		return err
-	}
-	r.public = &public{election: e, bucket: r.night.Objects(), verifier: r.night.Snapshots()}
-	r.officials, err = newOfficials(e, keys, r.night.IngestURL(), r.night.Receipts())
-	return err
+	return keys, err
 }
 
-func (r *replay) play(ctx context.Context) error {
-	d := r.Series.Election.Definition
+func (r *replay) play(ctx context.Context, keys *elections.Keys) (err error) {
+	e := r.Series.Election
+	r.public = &public{election: e, bucket: r.night.Objects(), verifier: r.night.Snapshots()}
+	if r.officials, err = newOfficials(e, keys, r.night.IngestURL(), r.night.Receipts()); err != nil {
+		return err
+	}
+	defer r.officials.close()
+	d := e.Definition
 	fmt.Fprintf(r.Out, "%s: %d changes at %d times, %d statements of %d units in %d counties\nPages    %s\n", d.Name, r.Series.Changes, len(r.Series.Moments),
 		r.Series.Statements(), len(d.Units), len(d.Counties), r.night.PublicURL())
 	if err := r.moments(ctx); err != nil {
