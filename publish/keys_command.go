@@ -324,19 +324,30 @@ func (q *ChangeRequest) mark(ctx context.Context) (*mark, error) {
 	return parseMark(b, q.Election.Definition.Origin)
 }
 
-// Await returns the index of the statement's leaf when it is decided.
+// Await returns the index of the statement's leaf once it is published.
 func (q *ChangeRequest) Await(ctx context.Context, sleep func(context.Context, time.Duration) error) (int64, error) {
 	for {
-		m, err := q.mark(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if uint64(len(m.powers)) >= q.number {
-			return m.powers[q.number-1], nil
+		index, err := q.published(ctx)
+		if err != nil || index > 0 {
+			return index, err
 		}
 		const every = 500 * time.Millisecond
 		if err := sleep(ctx, every); err != nil {
 			return 0, fmt.Errorf("it is not in the log yet (it stays asked for): %w", err)
 		}
 	}
+}
+
+// published is the index of the statement's leaf, or 0 while it is not decided
+// or not in the published log. The first leaf is no statement.
+func (q *ChangeRequest) published(ctx context.Context) (int64, error) {
+	m, err := q.mark(ctx)
+	if err != nil || uint64(len(m.powers)) < q.number {
+		return 0, err
+	}
+	tree, err := publishedTree(ctx, q.Bucket)
+	if err != nil || tree.N <= m.powers[q.number-1] {
+		return 0, err
+	}
+	return m.powers[q.number-1], nil
 }

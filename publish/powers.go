@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"tallystream/publish/bucket"
 	"tallystream/publish/log"
 	"tallystream/publish/log/authority"
@@ -415,15 +417,26 @@ func (k *Keys) ringOf(ctx context.Context, p *authority.Powers) (*schemas.Keyrin
 	return p.Keyring(roster, k.Election)
 }
 
-// publishedAuthority makes the authority from the log that is published.
+// publishedAuthority makes the authority from the log that is published. What
+// the mark decided and is not public yet is left out: its change still waits.
 func publishedAuthority(ctx context.Context, b Bucket, indexes []int64) (*authority.Authority, error) {
-	raw, err := b.Get(ctx, log.CheckpointKey)
-	if err != nil {
-		return nil, fmt.Errorf("reading the checkpoint: %w", err)
-	}
-	c, err := log.PeekCheckpoint(raw)
+	tree, err := publishedTree(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	return readAuthority(ctx, log.NewReader(b, c.Tree), indexes)
+	n, _ := slices.BinarySearch(indexes, tree.N)
+	return readAuthority(ctx, log.NewReader(b, tree), indexes[:n])
+}
+
+// publishedTree is that of the newest checkpoint.
+func publishedTree(ctx context.Context, b Bucket) (tlog.Tree, error) {
+	raw, err := b.Get(ctx, log.CheckpointKey)
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	c, err := log.PeekCheckpoint(raw)
+	if err != nil {
+		return tlog.Tree{}, err
+	}
+	return c.Tree, nil
 }
