@@ -51,6 +51,7 @@ var epoch = time.Unix(0, 0).UTC()
 type extras struct {
 	roots              []byte // PEM
 	definition, roster []byte // nil: no election
+	rootKeys           []byte // roots.json of the election; nil: it has none
 }
 
 // file is one in a layer. All belong to root, so that the program cannot change them.
@@ -74,10 +75,14 @@ func assemble(p program, x extras) (v1.Image, error) {
 		{"program and bill of materials", []file{{programPath, 0o555, p.binary}, {materialsPath, 0o444, p.materials}}},
 	}
 	if x.definition != nil {
+		election := []file{{electionPath + "/definition.json", 0o444, x.definition}, {electionPath + "/roster.json", 0o444, x.roster}}
+		if x.rootKeys != nil {
+			election = append(election, file{electionPath + "/roots.json", 0o444, x.rootKeys})
+		}
 		contents = append(contents, struct {
 			what  string
 			files []file
-		}{"election", []file{{electionPath + "/definition.json", 0o444, x.definition}, {electionPath + "/roster.json", 0o444, x.roster}}})
+		}{"election", election})
 	}
 	var layers []mutate.Addendum
 	for _, c := range contents {

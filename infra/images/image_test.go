@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/rand"
 	"crypto/x509"
 	"debug/elf"
 	"encoding/json"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"golang.org/x/mod/sumdb/note"
 )
 
 // whole builds the real program for both architectures, twice, the second time with nothing cached.
@@ -438,6 +440,16 @@ func TestAnElectionIsALayerOfItsOwn(t *testing.T) {
 	if c := contents(t, with); string(c["election/definition.json"]) != "d" || string(c["election/roster.json"]) != "r" {
 		t.Errorf("the election in the image: %q", c["election/definition.json"])
 	}
+	if contents(t, with)["election/roots.json"] != nil {
+		t.Error("root keys in the image of an election without any")
+	}
+	rooted, err := assemble(p, extras{roots: amazonRoots, definition: []byte("d"), roster: []byte("r"), rootKeys: []byte("k")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := contents(t, rooted); string(c["election/roots.json"]) != "k" {
+		t.Errorf("the root keys in the image: %q", c["election/roots.json"])
+	}
 	before, _ := plain.Layers()
 	after, _ := with.Layers()
 	if len(after) != len(before)+1 {
@@ -446,6 +458,38 @@ func TestAnElectionIsALayerOfItsOwn(t *testing.T) {
 	for i := range before {
 		if digestOf(t, before[i]) != digestOf(t, after[i]) {
 			t.Errorf("layer %d is another with an election", i)
+		}
+	}
+}
+
+// The image is public: only public halves of root keys go into it.
+func TestRootKeysOfAnElectionArePublicHalves(t *testing.T) {
+	private, public, err := note.GenerateKey(rand.Reader, "example.org/root.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		good bool
+	}{
+		"one of one":       {`{"threshold":1,"roots":["` + public + `"]}`, true},
+		"a private key":    {`{"threshold":1,"roots":["` + private + `"]}`, false},
+		"beyond all":       {`{"threshold":2,"roots":["` + public + `"]}`, false},
+		"another document": {`{"threshold":1,"keys":[]}`, false},
+	} {
+		dir := t.TempDir()
+		if got, err := rootKeysOf(dir); got != nil || err != nil {
+			t.Errorf("without roots.json: %q, %v", got, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "roots.json"), []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := rootKeysOf(dir)
+		if (err == nil) != c.good || c.good && string(got) != c.text {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if err != nil && strings.Contains(err.Error(), private) {
+			t.Errorf("%s: the error repeats the private key", name)
 		}
 	}
 }

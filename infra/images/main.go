@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
+	"tallystream/publish"
 	"tallystream/service"
 )
 
@@ -24,7 +26,7 @@ type command struct {
 	Functions string   `help:"New directory for the archives of the Lambda functions; what OpenTofu wants to know of them is printed. Empty: none." type:"path"`
 	Release   string   `help:"Name of the release. Empty: the commit, which must be clean."`
 	Arch      []string `help:"Architectures." default:"amd64,arm64" enum:"amd64,arm64"`
-	Election  string   `help:"Directory whose definition.json and roster.json go to /election, as the ECS tasks expect." type:"existingdir"`
+	Election  string   `help:"Directory whose definition.json, roster.json and, where it has one, roots.json go to /election, as the ECS tasks expect." type:"existingdir"`
 	Roots     string   `help:"PEM file of certificate authorities to trust in place of Amazon's." type:"existingfile"`
 	Package   string   `help:"Main package to build." default:"tallystream"`
 
@@ -147,5 +149,23 @@ func (c *command) extra() (extras, error) {
 		return x, err
 	}
 	x.definition, x.roster = opened.Definition, opened.Roster
-	return x, nil
+	x.rootKeys, err = rootKeysOf(c.Election)
+	return x, err
+}
+
+// rootKeysOf reads the root keys of an election, public halves alone; nil where
+// it has none.
+func rootKeysOf(dir string) ([]byte, error) {
+	name := filepath.Join(dir, "roots.json")
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the election's root keys: %w", err)
+	}
+	if _, err := publish.ReadRoots(name); err != nil { // a private key is none that it takes
+		return nil, err
+	}
+	return b, nil
 }

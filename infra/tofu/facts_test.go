@@ -43,8 +43,18 @@ const (
 	east     = "us-east-1"
 )
 
-// evaluate computes a local of the region module from known values.
+// receiptKey is a verifier key as `tallystream keys new` prints it.
+const receiptKey = "example.org/franklin-2028/ingest+e746b308+AYqI3Dbx+fm62WNjQJr+4KwuR2HTBs8ZOMBvvRc6oyQq"
+
+// evaluate computes a local of the region module from known values, for an
+// election that has everything.
 func evaluate(t *testing.T, name string) cty.Value {
+	t.Helper()
+	return evaluateFor(t, name, map[string]cty.Value{"receipt_key": cty.StringVal(receiptKey), "root_keys": cty.True, "suppression": cty.True})
+}
+
+// evaluateFor computes it with what only some elections have.
+func evaluateFor(t *testing.T, name string, some map[string]cty.Value) cty.Value {
 	t.Helper()
 	m := load(t, tofu.Files)[tofu.Region]
 	text := func(s string) cty.Value { return cty.StringVal(s) }
@@ -53,17 +63,19 @@ func evaluate(t *testing.T, name string) cty.Value {
 		"zones": cty.ObjectVal(map[string]cty.Value{"us-east-1a": cty.NumberIntVal(0), "us-east-1b": cty.NumberIntVal(1), "us-east-1c": cty.NumberIntVal(2)}),
 		"name":  text("tallystream-" + election),
 	}
+	variables := map[string]cty.Value{
+		"election": text(election), "region": text(east), "home_region": text(east), "writer_region": text(east),
+		"hosts":           cty.ObjectVal(map[string]cty.Value{"results": text("results.example.org"), "ingest": text("submit.example.org"), "live": text("live.example.org")}),
+		"release_pointer": cty.ObjectVal(map[string]cty.Value{"bucket": text("releases"), "key": text("current")}),
+		"bus_peers":       cty.MapVal(map[string]cty.Value{"us-west-2": text("bus.us-west-2.example.org")}),
+	}
+	maps.Copy(variables, some)
 	scope := &hcl.EvalContext{
 		Variables: map[string]cty.Value{
-			"var": cty.ObjectVal(map[string]cty.Value{
-				"election": text(election), "region": text(east), "home_region": text(east), "writer_region": text(east),
-				"hosts":           cty.ObjectVal(map[string]cty.Value{"results": text("results.example.org"), "ingest": text("submit.example.org"), "live": text("live.example.org")}),
-				"release_pointer": cty.ObjectVal(map[string]cty.Value{"bucket": text("releases"), "key": text("current")}),
-				"bus_peers":       cty.MapVal(map[string]cty.Value{"us-west-2": text("bus.us-west-2.example.org")}),
-			}),
+			"var":    cty.ObjectVal(variables),
 			"aws_lb": cty.ObjectVal(map[string]cty.Value{"bus": cty.ObjectVal(map[string]cty.Value{"dns_name": text("bus.us-east-1.example.org")})}),
 		},
-		Functions: map[string]function.Function{"join": stdlib.JoinFunc, "values": stdlib.ValuesFunc},
+		Functions: map[string]function.Function{"join": stdlib.JoinFunc, "values": stdlib.ValuesFunc, "concat": stdlib.ConcatFunc},
 	}
 	scope.Functions["merge"] = stdlib.MergeFunc
 	value := func(name string) cty.Value {
@@ -164,6 +176,16 @@ func TestTheProgramTakesTheTasksArguments(t *testing.T) {
 	if len(services) != 4 {
 		t.Errorf("%d services, want 4", len(services))
 	}
+	// What was parsed is looked at again, so that no option goes astray.
+	var given struct {
+		receiptKey, roots string
+		follows           bool
+	}
+	defer func() {
+		if given.receiptKey != receiptKey || given.roots != "/election/roots.json" || !given.follows {
+			t.Errorf("publish and ingest were told %+v", given)
+		}
+	}()
 	for name, s := range services {
 		var program struct {
 			Ingest    ingest.Command    `cmd:""`
@@ -181,6 +203,63 @@ func TestTheProgramTakesTheTasksArguments(t *testing.T) {
 		}
 		if _, err := parser.Parse(arguments); err != nil {
 			t.Errorf("tallystream %s: %v", strings.Join(arguments, " "), err)
+		}
+		switch name {
+		case "publish":
+			given.receiptKey, given.roots = program.Publish.ReceiptKey, program.Publish.Roots
+		case "ingest":
+			given.follows = program.Ingest.FollowKeys
+		}
+	}
+}
+
+// An election without root keys, hidden units or a known receipt key asks for none
+// of them: a task whose secret has no value does not start.
+func TestWhatAnElectionHasNotItsTasksAreNotGiven(t *testing.T) {
+	none := map[string]cty.Value{"receipt_key": cty.NullVal(cty.String), "root_keys": cty.False, "suppression": cty.False}
+	for name, s := range evaluateFor(t, "services", none).AsValueMap() {
+		for _, v := range s.GetAttr("arguments").AsValueSlice() {
+			for _, flag := range []string{"--receipt-key", "--roots", "--follow-keys"} {
+				if strings.HasPrefix(v.AsString(), flag) {
+					t.Errorf("%s is given %s", name, v.AsString())
+				}
+			}
+		}
+		if _, ok := s.GetAttr("secrets").AsValueMap()["TALLYSTREAM_SEAL_KEY"]; ok {
+			t.Errorf("%s is given the secret of hidden units", name)
+		}
+	}
+	for _, of := range []map[string]cty.Value{none, {"receipt_key": cty.NullVal(cty.String), "root_keys": cty.False, "suppression": cty.True}} {
+		made := evaluateFor(t, "secrets", of).AsValueMap()
+		for name, service := range evaluateFor(t, "secrets_of", of).AsValueMap() {
+			for _, secret := range service.AsValueSlice() {
+				if _, ok := made[secret.AsString()]; !ok {
+					t.Errorf("%s may read the secret %s, which is not made", name, secret.AsString())
+				}
+			}
+		}
+		if _, ok := made["seal_key"]; ok != of["suppression"].True() {
+			t.Errorf("suppression %v, and seal_key made: %v", of["suppression"].True(), ok)
+		}
+	}
+}
+
+// Each secret that a task is given is one that its start may read.
+func TestTasksAreGivenWhatTheirStartMayRead(t *testing.T) {
+	may := evaluate(t, "secrets_of").AsValueMap()
+	for name, s := range evaluate(t, "services").AsValueMap() {
+		read := map[string]bool{}
+		for _, v := range may[name].AsValueSlice() {
+			read[v.AsString()] = true
+		}
+		for env, v := range s.GetAttr("secrets").AsValueMap() {
+			if !read[v.AsString()] {
+				t.Errorf("%s is given %s and its start may not read %s", name, env, v.AsString())
+			}
+			delete(read, v.AsString())
+		}
+		for secret := range read {
+			t.Errorf("the start of %s may read %s, which it is not given", name, secret)
 		}
 	}
 }
@@ -309,7 +388,7 @@ func TestTheProgramReadsTheTasksEnvironment(t *testing.T) {
 			given = append(given, env)
 		}
 		for _, env := range given {
-			if !read[env] && !librariesRead[env] && env != service.KeyVariable(name) {
+			if !read[env] && !librariesRead[env] && env != service.KeyVariable(name) && !(name == "publish" && env == service.KeyVariable("seal")) {
 				t.Errorf("%s is given %s, which it does not read", name, env)
 			}
 		}

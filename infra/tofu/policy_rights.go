@@ -44,6 +44,8 @@ var namedBelow = []string{
 	"aws_s3_bucket.archive.arn}/ingest/AWSLogs/${local.account}/*",
 	"aws_s3_bucket.archive.arn}/trail/AWSLogs/${local.account}/*",
 	"local.home_bucket_arn}/*",
+	"local.home_bucket_arn}/rosters/*",
+	"local.home_bucket_arn}/tile/*",
 	"${var.replica_bucket_arn}/*",
 	"local.layer_bucket_arn}/*",
 	"aws_cloudwatch_log_group.metrics.arn}:log-stream:*",

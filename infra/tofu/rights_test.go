@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tallystream/infra/tofu"
+	"tallystream/publish/log"
 )
 
 // call is one of AWS that an adapter makes, and who runs that code.
@@ -52,7 +53,7 @@ var calls = []call{
 	{"service/register", "Query", all},
 	{"service/register", "PutItem", stored},
 	{"service/register", "DeleteItem", stored},
-	{"publish/bucket", "GetObject", []string{"publish", "fanout"}},
+	{"publish/bucket", "GetObject", []string{"ingest", "publish", "fanout"}}, // ingest: to follow changes of keys
 	{"publish/bucket", "PutObject", posting},
 	{"service/release_pointer.go", "GetObject", []string{"ingest", "fanout"}}, // the release pointer
 	{"service/notary", "GetPublicKey", posting},
@@ -69,15 +70,27 @@ var resources = map[string]struct{ service, resource string }{
 	"service/notary":             {"kms", "var.home.signing_key_arn"},
 }
 
-// rightsOf are the rights that a call needs: a transaction those of the writes in it.
-func rightsOf(c call) []string {
+// followed is what of the bucket publish.Keys reads: the log, whose leaves say who
+// may sign, and the rosters that they name. The tests of publish/verify follow keys
+// through a bucket that has no more than these.
+var followed = []string{log.CheckpointKey, "rosters/*", "tile/*"}
+
+// rightsOf are the rights that a service needs for a call: for a transaction
+// those of the writes in it.
+func rightsOf(service string, c call) []string {
 	r := resources[c.adapter]
 	resource := r.resource
-	switch c.method {
-	case "TransactWriteItems":
+	switch {
+	case c.method == "TransactWriteItems":
 		return []string{"dynamodb:PutItem on " + resource, "dynamodb:UpdateItem on " + resource}
-	case "SubscribeToShard":
+	case c.method == "SubscribeToShard":
 		resource = "${local.home_stream_arn}/consumer/${local.name}-aggregate:*"
+	case c.adapter == "publish/bucket" && service == "ingest":
+		var out []string
+		for _, key := range followed {
+			out = append(out, "s3:GetObject on ${local.home_bucket_arn}/"+key)
+		}
+		return out
 	}
 	return []string{r.service + ":" + c.method + " on " + resource}
 }
@@ -98,7 +111,7 @@ func TestRolesHaveTheRightsThatTheCodeUsesAndNoOthers(t *testing.T) {
 			if needed[service] == nil {
 				needed[service] = map[string]bool{}
 			}
-			for _, right := range rightsOf(c) {
+			for _, right := range rightsOf(service, c) {
 				needed[service][right] = true
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tallystream/publish"
+	"tallystream/publish/bucket"
 	"tallystream/publish/log"
 	"tallystream/publish/log/authority"
 	"tallystream/publish/log/leaf"
@@ -83,8 +84,26 @@ func (x *stage) count(unit schemas.UnitID, revision int, by string) {
 }
 
 func (x *stage) keys() *publish.Keys {
-	return &publish.Keys{Register: x.store, Bucket: x.store, Election: x.e, Roster: roster()}
+	return &publish.Keys{Register: x.store, Bucket: narrow{x.store, x.t}, Election: x.e, Roster: roster()}
 }
+
+// narrow is the bucket as ingest's role has it (infra/tofu, FollowKeys): whose
+// keys may sign can be learned of the log and the rosters, and nothing is written.
+type narrow struct {
+	publish.Bucket
+	t *testing.T
+}
+
+func (n narrow) Get(ctx context.Context, key string) ([]byte, error) {
+	if key != log.CheckpointKey && !strings.HasPrefix(key, "rosters/") && !strings.HasPrefix(key, "tile/") {
+		n.t.Errorf("ingest reads %s, which its role may not", key)
+	}
+	return n.Bucket.Get(ctx, key)
+}
+
+func (n narrow) PutNew(context.Context, ...bucket.Object) error { panic("ingest writes nothing") }
+
+func (n narrow) Replace(context.Context, ...bucket.Object) error { panic("ingest writes nothing") }
 
 func (x *stage) mayAtIngest(k *publish.Keys, name string) bool {
 	ring, err := k.Keyring(x.t.Context())

@@ -40,6 +40,9 @@ module "east" {
   images            = var.images["us-east-1"]
   functions         = lookup(var.functions, "us-east-1", null)
   release_pointer   = var.release_pointer
+  receipt_key       = var.receipt_key
+  root_keys         = var.root_keys
+  suppression       = var.suppression
   shards            = var.shards
   prewarm           = var.prewarm
   administrators    = var.administrators
@@ -77,6 +80,9 @@ module "west" {
   images            = var.images["us-west-2"]
   functions         = lookup(var.functions, "us-west-2", null)
   release_pointer   = var.release_pointer
+  receipt_key       = var.receipt_key
+  root_keys         = var.root_keys
+  suppression       = var.suppression
   shards            = var.shards
   prewarm           = var.prewarm
   administrators    = var.administrators

@@ -135,6 +135,29 @@ variable "release_pointer" {
   }
 }
 
+variable "receipt_key" {
+  type        = string
+  description = "Verifier key of receipts, as `tallystream keys new` printed it with the secret ingest_key. Null: the public log does not say whose receipts count."
+  default     = null
+
+  validation {
+    condition     = var.receipt_key == null || can(regex("^[^ +]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$", var.receipt_key))
+    error_message = "receipt_key must be a verifier key: name+hash+key."
+  }
+}
+
+variable "root_keys" {
+  type        = bool
+  description = "Whether the images have /election/roots.json: offline root keys that may change roster and keys in the night."
+  default     = false
+}
+
+variable "suppression" {
+  type        = bool
+  description = "Whether the definition's rules.suppression hides small units."
+  default     = false
+}
+
 variable "origin_secret" {
   type        = string
   sensitive   = true

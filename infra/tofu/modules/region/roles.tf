@@ -61,6 +61,28 @@ data "aws_iam_policy_document" "ingest" {
     }
   }
 
+  # Changes of keys wait in the register, which is read anyway, and lie in the public
+  # log: nothing else of the bucket is ingest's to read.
+  dynamic "statement" {
+    for_each = var.root_keys ? [1] : []
+
+    content {
+      sid       = "FollowKeys"
+      actions   = ["s3:GetObject"]
+      resources = ["${local.home_bucket_arn}/checkpoint", "${local.home_bucket_arn}/rosters/*", "${local.home_bucket_arn}/tile/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.root_keys ? [1] : []
+
+    content {
+      sid       = "TellMissingFromForbidden" # before the first snapshot there is no log
+      actions   = ["s3:ListBucket"]
+      resources = [local.home_bucket_arn]
+    }
+  }
+
   dynamic "statement" {
     for_each = var.release_pointer == null ? [] : [1]
 

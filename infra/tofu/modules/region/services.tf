@@ -54,6 +54,32 @@ variable "release_pointer" {
   }
 }
 
+# What only some elections have. Each is a fact of the election, so that all regions
+# are told the same.
+
+variable "receipt_key" {
+  type        = string
+  description = "Verifier key of receipts (name+hash+key), as `tallystream keys new` printed it with the secret ingest_key, for the first leaf of the public log. Null: the log does not say whose receipts count."
+  default     = null
+
+  validation {
+    condition     = var.receipt_key == null || can(regex("^[^ +]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$", var.receipt_key))
+    error_message = "receipt_key must be a verifier key: name+hash+key. A private key must not stand here."
+  }
+}
+
+variable "root_keys" {
+  type        = bool
+  description = "Whether offline root keys may change roster and keys in the night. Then the image has /election/roots.json, and ingest follows what they change."
+  default     = false
+}
+
+variable "suppression" {
+  type        = bool
+  description = "Whether the definition's rules.suppression hides small units. Then publish is given the secret seal_key, without which it does not start."
+  default     = false
+}
+
 locals {
   # What balancers ask for: they take a copy out whose release is not the pointer's.
   release_environment = var.release_pointer == null ? {} : { TALLYSTREAM_RELEASE_POINTER = "s3://${var.release_pointer.bucket}/${var.release_pointer.key}" }
@@ -66,11 +92,14 @@ locals {
   services = {
     ingest = {
       # All connections come from the balancer: limits by address are the edge's.
-      arguments = ["--listen=0.0.0.0:${local.ports.ingest}", "--limit-address-conns=20000", "--limit-failure-rate=-1"]
-      ports     = [local.ports.ingest]
-      secrets   = { TALLYSTREAM_INGEST_KEY = "ingest_key", TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
-      release   = local.release_environment
-      runs      = true
+      arguments = concat(
+        ["--listen=0.0.0.0:${local.ports.ingest}", "--limit-address-conns=20000", "--limit-failure-rate=-1"],
+        var.root_keys ? ["--follow-keys"] : [],
+      )
+      ports   = [local.ports.ingest]
+      secrets = { TALLYSTREAM_INGEST_KEY = "ingest_key", TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
+      release = local.release_environment
+      runs    = true
     }
     aggregate = {
       arguments = []
@@ -80,11 +109,18 @@ locals {
       runs      = local.writes
     }
     publish = {
-      arguments = ["--live-url=wss://${var.hosts.live}"]
-      ports     = []
-      secrets   = { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" }
-      release   = {}
-      runs      = local.writes
+      arguments = concat(
+        ["--live-url=wss://${var.hosts.live}"],
+        var.receipt_key == null ? [] : ["--receipt-key=${var.receipt_key}"],
+        var.root_keys ? ["--roots=/election/roots.json"] : [],
+      )
+      ports = []
+      secrets = merge(
+        { TALLYSTREAM_BUS = "bus_url", TALLYSTREAM_BUS_TLS_CA = "bus_ca" },
+        var.suppression ? { TALLYSTREAM_SEAL_KEY = "seal_key" } : {},
+      )
+      release = {}
+      runs    = local.writes
     }
     fanout = {
       arguments = ["--listen=0.0.0.0:${local.ports.fanout}", "--host=${var.hosts.live}", "--origin=https://${var.hosts.results}", "--limit-connections=50000"]
