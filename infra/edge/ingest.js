@@ -138,7 +138,7 @@ function route(uri, paths) {
 // The submission host. Nothing is made up here: what this returns is the request
 // itself or a refusal, so that a receipt is ingest's or none.
 const paths = [
-    /^\/v1\/(submissions|key)$/,
+    /^\/v1\/(submissions|releases|key)$/,
     /^\/v1\/submissions\/[a-z0-9][a-z0-9._-]{0,95}$/
 ];
 
@@ -161,8 +161,9 @@ async function handler(event) {
     if (path === '') {
         return refuse(request, 404, 'Not Found');
     }
-    if (path === '/v1/submissions' ? request.method !== 'POST' : !isReading(request)) {
-        return refuseMethod(request, path === '/v1/submissions' ? 'POST' : 'GET, HEAD');
+    const taken = path === '/v1/submissions' || path === '/v1/releases';
+    if (taken ? request.method !== 'POST' : !isReading(request)) {
+        return refuseMethod(request, taken ? 'POST' : 'GET, HEAD');
     }
     request.uri = path;
     request.querystring = {};

@@ -21,9 +21,10 @@ func publishedKeys() *rapid.Generator[string] {
 		epoch := rapid.StringMatching(`[1-9][0-9]{0,8}`).Draw(r, "epoch")
 		snapshot := strings.TrimPrefix(schemas.SnapshotKey(number), "snapshots/")
 		return rapid.SampledFrom([]string{
-			schemas.LatestKey, schemas.DefinitionKey, schemas.RosterKey, log.CheckpointKey, "config.json", "index.html", "contests.html",
+			schemas.LatestKey, schemas.DefinitionKey, schemas.RosterKey, log.CheckpointKey, "config.json", "index.html", "contests.html", "corrections.html", "holds.html", schemas.PauseKey,
 			"county/" + id + ".html", "contest/" + id + ".html", "state/" + id + ".html",
 			schemas.ContentKey("documents", digest, ".ndjson"), schemas.ContentKey("units", digest, ".ndjson"), schemas.ContentKey("manifests", digest, ".ndjson"),
+			schemas.ContentKey("corrections", digest, ".ndjson"), schemas.ContentKey("holds", digest, ".ndjson"), schemas.ContentKey("remainders", digest, ".ndjson"),
 			schemas.ContentKey("rosters", digest, ".json"), schemas.ContentKey("assets", digest, ".css"), schemas.ContentKey("assets", digest, ".js"),
 			schemas.SnapshotKey(number), "csv/" + snapshot + "-" + epoch + "/" + id + ".csv", "cdf/" + snapshot + "-" + epoch + ".json.gz", "cdf/" + snapshot + "-" + epoch + "/" + id + ".json.gz",
 			log.Tile{Level: rapid.IntRange(-1, 7).Draw(r, "level"), N: rapid.Int64Range(0, 1<<40).Draw(r, "n"), Width: rapid.IntRange(1, log.TileWidth).Draw(r, "width")}.Key(),

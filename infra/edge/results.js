@@ -137,9 +137,9 @@ function route(uri, paths) {
 
 // The results host: published objects, by their keys alone.
 const paths = [
-    /^\/(latest|checkpoint|pause|index\.html|contests\.html|config\.json|roster\.json|definition\.json)$/,
+    /^\/(latest|checkpoint|pause|(index|contests|corrections|holds)\.html|config\.json|roster\.json|definition\.json)$/,
     /^\/(county|contest|state)\/[a-z0-9][a-z0-9._-]{0,95}\.html$/,
-    /^\/(documents|units|manifests)\/([0-9a-f]{2})\/\2[0-9a-f]{62}\.ndjson$/,
+    /^\/(documents|units|manifests|corrections|holds|remainders)\/([0-9a-f]{2})\/\2[0-9a-f]{62}\.ndjson$/,
     /^\/rosters\/([0-9a-f]{2})\/\1[0-9a-f]{62}\.json$/,
     /^\/assets\/([0-9a-f]{2})\/\1[0-9a-f]{62}\.(css|js)$/,
     /^\/snapshots\/[0-9]{9,19}$/,

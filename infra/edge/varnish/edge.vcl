@@ -59,10 +59,10 @@ sub submission {
         return (synth(404, "Not Found"));
     }
     set req.url = regsuball(req.url, "/+", "/");
-    if (req.url !~ "^/v1/(submissions|key)$" && req.url !~ "^/v1/submissions/[a-z0-9][a-z0-9._-]{0,95}$") {
+    if (req.url !~ "^/v1/(submissions|releases|key)$" && req.url !~ "^/v1/submissions/[a-z0-9][a-z0-9._-]{0,95}$") {
         return (synth(404, "Not Found"));
     }
-    if (req.url == "/v1/submissions") {
+    if (req.url == "/v1/submissions" || req.url == "/v1/releases") {
         if (req.method != "POST") {
             set req.http.X-Edge-Allow = "POST";
             return (synth(405, "Method Not Allowed"));
@@ -89,9 +89,9 @@ sub reading {
         set req.url = "/index.html";
     }
     set req.url = regsuball(req.url, "/+", "/");
-    if (req.url !~ "^/(latest|checkpoint|pause|index\.html|contests\.html|config\.json|roster\.json|definition\.json)$"
+    if (req.url !~ "^/(latest|checkpoint|pause|(index|contests|corrections|holds)\.html|config\.json|roster\.json|definition\.json)$"
         && req.url !~ "^/(county|contest|state)/[a-z0-9][a-z0-9._-]{0,95}\.html$"
-        && req.url !~ "^/(documents|units|manifests)/([0-9a-f]{2})/\2[0-9a-f]{62}\.ndjson$"
+        && req.url !~ "^/(documents|units|manifests|corrections|holds|remainders)/([0-9a-f]{2})/\2[0-9a-f]{62}\.ndjson$"
         && req.url !~ "^/rosters/([0-9a-f]{2})/\1[0-9a-f]{62}\.json$"
         && req.url !~ "^/assets/([0-9a-f]{2})/\1[0-9a-f]{62}\.(css|js)$"
         && req.url !~ "^/snapshots/[0-9]{9,19}$"

@@ -6,9 +6,12 @@ locals {
   immutable_paths = [
     "/assets/*",
     "/cdf/*",
+    "/corrections/*",
     "/csv/*",
     "/documents/*",
+    "/holds/*",
     "/manifests/*",
+    "/remainders/*",
     "/rosters/*",
     "/snapshots/*",
     "/tile/*",
