@@ -7,6 +7,7 @@ import (
 	"embed"
 	"fmt"
 	"regexp"
+	"sync"
 
 	"tallystream/schemas"
 )
@@ -27,14 +28,17 @@ type Asset struct {
 
 // Assets lists the module that pages load and all that it needs. A published
 // module imports others by their keys, which are paths beside its own; that is the
-// only difference to the files here.
-func Assets() ([]Asset, error) {
+// only difference to the files here. Nobody may change them.
+func Assets() ([]Asset, error) { return linked() }
+
+// linked links once: the modules are part of the program.
+var linked = sync.OnceValues(func() ([]Asset, error) {
 	l := linker{keys: map[string]string{}}
 	if err := l.link(Page); err != nil {
 		return nil, fmt.Errorf("linking the pages' proof: %w", err)
 	}
 	return l.assets, nil
-}
+})
 
 // linker names modules after those that they import.
 type linker struct {
