@@ -35,14 +35,22 @@ type OpenKeys func(ctx context.Context, o service.Options, bucket string, opened
 // Command is `tallystream ingest`.
 type Command struct {
 	service.Options
-	Bucket     string `help:"Directory that is published, where --follow-keys finds rosters; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
-	FollowKeys bool   `help:"Follow changes of roster and keys by root keys. Reads the register and the published log, and takes nothing while they do not answer."`
+	Bucket     string `help:"Directory that is published, where rosters are found; with --stores aws it is in S3." type:"path" default:"public" env:"TALLYSTREAM_BUCKET"`
+	FollowKeys *bool  `help:"Follow changes of roster and keys by root keys. Reads the register and the published log, and takes nothing while they do not answer. Default: yes with embedded stores, no with --stores aws, where it needs rights to read both." negatable:""`
 	Listen     string `help:"Address that takes submissions." default:"127.0.0.1:8081"`
 	Limits     struct {
 		KeyRate      float64 `help:"Submissions a second that one key may send." default:"200"`
 		FailureRate  float64 `help:"Failed requests a second that one address may make; negative: no limit." default:"1"`
 		AddressConns int     `help:"Connections from one address." default:"512"`
 	} `embed:"" prefix:"limit-"`
+}
+
+// follows reports whether changes of keys are followed.
+func (c *Command) follows() bool {
+	if c.FollowKeys != nil {
+		return *c.FollowKeys
+	}
+	return c.Stores != service.AWS
 }
 
 // Run serves until ctx ends, then finishes what is in flight.
@@ -76,7 +84,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, op
 	defer func() { err = errors.Join(err, stores.Close()) }()
 	watch := NewWatch(stores.Lag, log)
 	var keys func() *schemas.Keyring
-	if c.FollowKeys {
+	if c.follows() {
 		source, closeKeys, err := openKeys(ctx, c.Options, c.Bucket, opened, g.Status.Registry, log)
 		if err != nil {
 			return err
@@ -84,6 +92,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, op
 		defer func() { err = errors.Join(err, closeKeys()) }()
 		followed := NewKeyWatch(source, log, time.Now)
 		keys = followed.Keyring
+		followed.Look(ctx)
 		g.Go(func() error { return followed.Run(ctx) })
 	}
 	server, err := New(Config{

@@ -59,7 +59,7 @@ func (w *KeyWatch) Run(ctx context.Context) error {
 	tick := time.NewTicker(keysEvery)
 	defer tick.Stop()
 	for {
-		w.ask(ctx)
+		w.Look(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -68,7 +68,8 @@ func (w *KeyWatch) Run(ctx context.Context) error {
 	}
 }
 
-func (w *KeyWatch) ask(ctx context.Context) {
+// Look asks once.
+func (w *KeyWatch) Look(ctx context.Context) {
 	at := w.now() // what changes behind it is not in the answer
 	asking, cancel := context.WithTimeout(ctx, keysPatience)
 	defer cancel()

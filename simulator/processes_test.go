@@ -83,7 +83,7 @@ func (s *services) arguments(name string) []string {
 	case "fanout":
 		return append(args, "--bucket", s.bucket, "--listen", s.public, "--bus-listen", s.bus)
 	case "ingest":
-		return append(args, "--bus", "nats://"+s.bus, "--listen", s.ingest, "--limit-failure-rate=-1", "--limit-key-rate=-1")
+		return append(args, "--bus", "nats://"+s.bus, "--bucket", s.bucket, "--listen", s.ingest, "--limit-failure-rate=-1", "--limit-key-rate=-1")
 	case "publish":
 		return append(args, "--bus", "nats://"+s.bus, "--bucket", s.bucket, "--export-every", "1s", "--export-rate", "1e9", "--heartbeat", "2s")
 	}
@@ -188,7 +188,7 @@ func waitEntries(ctx context.Context, r *remote, n uint64) bool {
 // each with SIGKILL in the middle of the night, and starts it again. It plays
 // a generated county; TALLYSTREAM_RESULTS names real results to play instead.
 func TestFourProcessesReconcileThoughEachIsKilled(t *testing.T) {
-	flags := electionFlags{Generate: "county", Seed: 11, Revisions: 3, Released: 0.5}
+	flags := electionFlags{Generate: "county", Seed: 11, Revisions: 3}
 	speed := "60/s"
 	if results := os.Getenv("TALLYSTREAM_RESULTS"); results != "" {
 		flags.Results, speed = strings.Split(results, ","), "400/s"

@@ -171,7 +171,7 @@ func TestTheWriterMovesWhileTheOldOneIsCutOffAndComesBack(t *testing.T) {
 		t.Fatalf("preparing: %v\n%s", err, out)
 	}
 	n.viewing = n.start("fanout", "--bucket", n.bucket, "--listen", n.publicAt, "--bus-listen", n.busAt)
-	n.ingesting = n.start("ingest", "--bus", "nats://"+n.busAt, "--listen", n.ingestAt, "--limit-failure-rate=-1", "--limit-key-rate=-1")
+	n.ingesting = n.start("ingest", "--bus", "nats://"+n.busAt, "--bucket", n.bucket, "--listen", n.ingestAt, "--limit-failure-rate=-1", "--limit-key-rate=-1")
 	n.east = n.startWriter()
 	n.simulate = n.start("simulate", "--generate", "county", "--seed", "11", "--revisions", "3", "--speed", "100/s", "--viewers", "5",
 		"--ingest", "http://"+n.ingestAt, "--public", "http://"+n.publicAt)

@@ -208,7 +208,7 @@ func TestTheProgramTakesTheTasksArguments(t *testing.T) {
 		case "publish":
 			given.receiptKey, given.roots = program.Publish.ReceiptKey, program.Publish.Roots
 		case "ingest":
-			given.follows = program.Ingest.FollowKeys
+			given.follows = program.Ingest.FollowKeys != nil && *program.Ingest.FollowKeys
 		}
 	}
 }
