@@ -37,6 +37,7 @@ type Stores struct {
 	Signer   note.Signer
 	Verifier string
 	Leases   Leases // nil: a later process takes over from the one before
+	Lag      func(context.Context) (time.Duration, error)
 	Close    func() error
 }
 

@@ -100,10 +100,12 @@ type Config struct {
 	// NextSigner signs beside Signer while one key is handed over to the next;
 	// nil: nobody does.
 	NextSigner note.Signer
-	// Lag is how long the oldest record that is not in the ledger waits; nil: it is
-	// not known, and a change of keys waits for Drain alone.
+	// Lag: all that was in the stream so long ago is in the ledger. An error where
+	// that is not known. It is asked each PollEvery while a change of keys waits;
+	// nil: the change waits for Drain alone.
 	Lag func(ctx context.Context) (time.Duration, error)
-	// Drain is how long a change of keys waits before it is logged.
+	// Drain is the longest time until all that was taken without knowing of a
+	// change is in the stream.
 	Drain time.Duration
 
 	// Witnesses are asked to cosign each checkpoint, for a second at most. Whether

@@ -184,7 +184,7 @@ func (p *post) newSequencer() (*Sequencer, error) {
 		Ledger: p.stores.Ledger, Register: p.stores.Register, Bucket: p.stores.Bucket, Announcer: p.link,
 		Signer: p.stores.Signer, VerifierKey: p.stores.Verifier, Wake: p.wake,
 		ExportEvery: c.ExportEvery, ExportRate: c.ExportRate, HeartbeatEvery: c.Heartbeat, LiveURL: c.LiveURL,
-		Threshold: p.keys.threshold, Roots: p.keys.roots, NextSigner: p.keys.next,
+		Threshold: p.keys.threshold, Roots: p.keys.roots, NextSigner: p.keys.next, Lag: p.stores.Lag,
 		Witnesses: p.witnesses, ReceiptKey: c.ReceiptKey, Secret: p.secret, Test: c.Test, UnitReports: c.UnitReports,
 		Metrics: p.metrics, Logger: p.log,
 	})

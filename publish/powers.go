@@ -21,10 +21,11 @@ import (
 // waits that enough root keys signed: the signed note, alone.
 const changeName = "publication-change"
 
-// DefaultDrain is how long a change waits before it is logged. Whoever takes
-// submissions looks at the register more often than that, and takes none on
-// older knowledge than half of it.
-const DefaultDrain = 10 * time.Second
+// DefaultDrain is how long after a change was seen something may still come into
+// the stream that was taken without knowing of it: ingest takes nothing on
+// knowledge older than 4 s, and an append ends within 15 s, stored or not (10 s of
+// tries and one try more, kinesis.DefaultBudget and DefaultAttempt).
+const DefaultDrain = 20 * time.Second
 
 // powers is what the sequencer knows of who may sign. Run's goroutine owns it.
 type powers struct {
@@ -42,7 +43,8 @@ type change struct {
 	leaf      []byte
 	roster    []byte // the new one, or that in force
 	seen      time.Time
-	drained   bool // what was accepted before it is in the ledger
+	drained   bool      // what was accepted before it is in the ledger
+	said      time.Time // why it waits
 }
 
 // PowersError: an entry that counts was signed by keys that were not in force
@@ -249,20 +251,37 @@ func (s *Sequencer) openChange(ctx context.Context, note []byte) (*change, error
 }
 
 // drain notes when everything that was accepted before the change is in the
-// ledger: whoever takes submissions has learned of it, and what they took until
-// then was counted.
+// ledger. Until Drain is over it may still be on its way into the stream; behind
+// that it lies there, and Lag says when it was counted. The next view of the
+// ledger then holds it, and the change follows the cut that is made of that.
 func (s *Sequencer) drain(ctx context.Context, now time.Time) {
 	c := s.powers.change
-	if c == nil || c.drained || now.Before(c.seen.Add(s.cfg.Drain)) {
+	if c == nil || c.drained {
+		return
+	}
+	taken := c.seen.Add(s.cfg.Drain) // when the last of it is in the stream
+	if now.Before(taken) {
 		return
 	}
 	if s.cfg.Lag != nil {
-		lag, err := s.cfg.Lag(ctx)
-		if err != nil || lag > now.Sub(c.seen)-s.cfg.Drain/2 {
+		asking, cancel := context.WithTimeout(ctx, wishPatience)
+		defer cancel()
+		lag, err := s.cfg.Lag(asking)
+		if err != nil || now.Add(-lag).Before(taken) {
+			s.sayDraining(ctx, now, lag, err)
 			return
 		}
 	}
 	c.drained = true
+}
+
+// sayDraining tells every half minute why a change still waits.
+func (s *Sequencer) sayDraining(ctx context.Context, now time.Time, lag time.Duration, err error) {
+	const every = 30 * time.Second
+	if c := s.powers.change; now.Sub(c.said) >= every {
+		c.said = now
+		s.cfg.Logger.WarnContext(ctx, "a change of keys waits until what was accepted before it is counted", "number", c.statement.Number, "lag", lag, "err", err)
+	}
 }
 
 // changeDue reports whether the change can be logged behind the next cut.
@@ -299,34 +318,33 @@ func (s *Sequencer) empower(c *change, index int64) error {
 	return nil
 }
 
-// inForceFor is nil if an entry that comes behind the newest change names
-// enough signatures of keys that are in force. They are not verified again:
+// inForceFor is nil if an entry that comes behind the newest change names keys
+// in force for every seat that has to sign it. Signatures are not verified again:
 // ingest did, and every auditor does.
 func (s *Sequencer) inForceFor(e *schemas.Entry, record []byte) error {
 	if s.powers.ring == nil || e.Hold == schemas.HoldPoison || e.Hold == schemas.HoldRelease {
 		return nil
 	}
-	var lines []schemas.Signature
+	unit, ok := s.cfg.Election.Unit(e.Unit)
+	if !ok {
+		return nil // the fold says so, here and below
+	}
 	var envelope schemas.Envelope
 	var release schemas.Release
-	need := s.cfg.Election.Definition.Signatures
-	if schemas.IsRelease(record) {
+	var body schemas.Submission
+	var refused *schemas.FieldError
+	switch {
+	case schemas.IsRelease(record):
 		if release.Parse(record) != nil {
-			return nil // the fold says so
-		}
-		lines, need = release.Signatures(), 2
-	} else {
-		if envelope.Parse(record) != nil {
 			return nil
 		}
-		lines = envelope.Signatures()
+		refused = s.powers.ring.NamesRelease(s.cfg.Election, &release, unit)
+	case envelope.Parse(record) != nil, body.Decode(envelope.Body) != nil:
+		return nil
+	default:
+		refused = s.powers.ring.Names(s.cfg.Election, &envelope, unit, body.Correction != nil)
 	}
-	for i := range lines {
-		if key := s.powers.ring.Lookup(lines[i].Name); key != nil && key.Hash == lines[i].Hash {
-			need--
-		}
-	}
-	if need > 0 {
+	if refused != nil {
 		return &PowersError{e.Partition, e.Seq}
 	}
 	return nil
@@ -380,7 +398,7 @@ func (k *Keys) read(ctx context.Context, m *mark, note []byte) (*schemas.Keyring
 		return schemas.OpenRoster(k.Roster, k.Election)
 	}
 	a, err := publishedAuthority(ctx, k.Bucket, m.powers)
-	if errors.Is(err, bucket.ErrNotFound) && len(m.powers) == 0 {
+	if errors.Is(err, bucket.ErrNotFound) && len(m.powers) == 0 && note == nil {
 		return schemas.OpenRoster(k.Roster, k.Election) // decided, and not public yet
 	}
 	if err != nil {

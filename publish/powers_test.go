@@ -74,11 +74,11 @@ func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
 			}
 			return works
 		}), newViewer(t, store), rooted)
-		time.Sleep(20 * time.Second)
+		time.Sleep(40 * time.Second)
 		_ = n.end() // how a dead process ended does not matter
 
 		again := begin(t, b, store.process(nil), newViewer(t, store), rooted)
-		time.Sleep(20 * time.Second)
+		time.Sleep(40 * time.Second)
 		again.mustFinish()
 		again.mustEnd()
 		if got := string(store.must(schemas.RosterKey)); got != string(next) {

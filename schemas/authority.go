@@ -48,11 +48,40 @@ func (r *Keyring) AuthorizeRelease(e *Election, l *Release, unit UnitIndex) *Fie
 	return r.fill(e.seats(&room, true), &l.signedText, e.Units[unit].County, "/release")
 }
 
+// Names reports whether v names keys that would fill every seat, as Authorize
+// wants it. It verifies no signature: for those whose records were authorized
+// before, by another roster perhaps.
+func (r *Keyring) Names(e *Election, v *Envelope, unit UnitIndex, correction bool) *FieldError {
+	var room [2]seat
+	_, err := r.place(e.seats(&room, correction), &v.signedText, e.Units[unit].County, "/envelope")
+	return err
+}
+
+// NamesRelease does the same for AuthorizeRelease.
+func (r *Keyring) NamesRelease(e *Election, l *Release, unit UnitIndex) *FieldError {
+	var room [2]seat
+	_, err := r.place(e.seats(&room, true), &l.signedText, e.Units[unit].County, "/release")
+	return err
+}
+
 // fill finds a signature for every seat and verifies it. Errors name a field
 // below at.
 func (r *Keyring) fill(seats []seat, t *signedText, county CountyIndex, at string) *FieldError {
+	line, err := r.place(seats, t, county, at)
+	if err != nil {
+		return err
+	}
+	for i := range seats {
+		if !t.Verify(line[i], seats[i].key) {
+			return signatureError(at, line[i], ProblemSignature, "does not verify: the key, the note or the body changed after signing")
+		}
+	}
+	return nil
+}
+
+// place finds for every seat a signature line whose key may fill it.
+func (r *Keyring) place(seats []seat, t *signedText, county CountyIndex, at string) (line [2]int, err *FieldError) {
 	filled, unknown, wrong := 0, -1, -1
-	var line [2]int // the signature line of each seat
 	for i := range t.Signatures() {
 		s := &t.Signatures()[i]
 		key := r.Lookup(s.Name)
@@ -74,14 +103,9 @@ func (r *Keyring) fill(seats []seat, t *signedText, county CountyIndex, at strin
 		}
 	}
 	if filled < len(seats) {
-		return unseated(seats, unknown, wrong, at)
+		return line, unseated(seats, unknown, wrong, at)
 	}
-	for i := range seats {
-		if !t.Verify(line[i], seats[i].key) {
-			return signatureError(at, line[i], ProblemSignature, "does not verify: the key, the note or the body changed after signing")
-		}
-	}
-	return nil
+	return line, nil
 }
 
 // vacant finds the empty seat that key may fill, or -1.

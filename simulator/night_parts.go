@@ -91,7 +91,7 @@ func (n *Night) buildPublish(wake <-chan struct{}, eager bool, log *slog.Logger)
 	config := publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
 		Ledger: p.Ledger, Register: p.Register, Bucket: p.Bucket, Announcer: n.bus,
-		Signer: p.Signer, VerifierKey: p.Verifier, ReceiptKey: n.receiptKey, Wake: wake, Test: "rehearsal",
+		Signer: p.Signer, VerifierKey: p.Verifier, ReceiptKey: n.receiptKey, Lag: p.Lag, Wake: wake, Test: "rehearsal",
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	}
 	if eager {

@@ -354,6 +354,47 @@ func TestWhoLooksSeesHowFarTheWorkIsBehind(t *testing.T) {
 	want(map[string]time.Duration{"x": time.Minute, "y": time.Minute})
 }
 
+// TestALagIsKnownOfFreshWordsAlone: a value that does not change may be of any
+// age, and an owner that is gone says nothing.
+func TestALagIsKnownOfFreshWordsAlone(t *testing.T) {
+	t.Parallel()
+	now := time.Minute
+	clock := func() time.Duration { return now }
+	store := memory{}
+	a, o := newKeeper(t, store, "a", clock), lease.NewObserver(store, "aggregate/", clock)
+	step := func() {
+		t.Helper()
+		now += time.Second
+		if _, err := a.Tick(t.Context(), []string{"x", "y"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(want time.Duration, known bool) {
+		t.Helper()
+		got, err := o.Lag(t.Context())
+		if got != want || errors.Is(err, lease.ErrUnknown) == known {
+			t.Errorf("%v, %v, want %v", got, err, want)
+		}
+	}
+	want(0, false) // nobody works
+	step()
+	a.Report("x", 3*time.Second)
+	step()
+	want(0, false)
+	step()
+	want(0, false) // y says nothing
+	a.Report("y", time.Second)
+	step()
+	want(3*time.Second, true)
+	now += 2 * time.Second
+	want(5*time.Second, true) // they have said nothing since
+	now += time.Hour
+	step()
+	want(0, false) // nobody looked: what changed may have changed long ago
+	step()
+	want(3*time.Second, true)
+}
+
 func TestValuesAreReadStrictly(t *testing.T) {
 	t.Parallel()
 	l, err := lease.Parse([]byte(`{"lease":1,"owner":"a-1","counter":7,"behind_ms":12}`))

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,6 +14,8 @@ type Observer struct {
 	prefix   string
 	now      func() time.Duration
 	seen     sightings
+	began    time.Duration // first look of those that Lag joins
+	last     time.Duration // look
 }
 
 // NewObserver returns an observer of the group below prefix. now is a clock as
@@ -38,4 +41,44 @@ func (o *Observer) Behind(ctx context.Context) (map[string]time.Duration, error)
 		}
 	}
 	return behind, nil
+}
+
+// ErrUnknown: nobody can say how far the work is behind.
+var ErrUnknown = errors.New("how far the work is behind is not known")
+
+// lookGap is how far two looks may lie apart to be believed together: what
+// changed in between was written in between.
+const lookGap = 5 * time.Second
+
+// Lag is how far the slowest work of the group is behind, and an ErrUnknown if
+// any of it cannot be told: no name, a name whose owner says nothing, or one whose
+// value has not changed since the first look, so that nobody knows how old it is.
+// It has to be asked every few seconds; an observer is for this or for Behind.
+func (o *Observer) Lag(ctx context.Context) (worst time.Duration, err error) {
+	if now := o.now(); len(o.seen) == 0 || now-o.last > lookGap {
+		o.seen, o.began = sightings{}, 0
+	}
+	if _, err := o.Behind(ctx); err != nil {
+		return 0, err
+	}
+	o.last = o.now()
+	if o.began == 0 {
+		o.began = o.last
+	}
+	names := 0
+	for key, s := range o.seen {
+		name, ok := cutPrefix(key, leasePart)
+		if !ok {
+			continue
+		}
+		names++
+		if s.foreign || s.lease.Behind < 0 || s.since <= o.began {
+			return 0, fmt.Errorf("%w: %s", ErrUnknown, name)
+		}
+		worst = max(worst, s.lease.Behind+o.last-s.since)
+	}
+	if names == 0 {
+		return 0, fmt.Errorf("%w: nobody works", ErrUnknown)
+	}
+	return worst, nil
 }

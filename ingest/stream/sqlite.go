@@ -213,6 +213,17 @@ func (s *SQLite) Last() schemas.Checkpoint {
 	return s.tail.newest()
 }
 
+// Newest is the same for those who must know: an error where the file cannot be
+// asked.
+func (s *SQLite) Newest(ctx context.Context) (schemas.Checkpoint, error) {
+	if s.queue == nil {
+		if err := s.refresh(ctx); err != nil {
+			return 0, fmt.Errorf("reading the stream's newest checkpoint: %w", err)
+		}
+	}
+	return s.tail.newest(), nil
+}
+
 // Wake makes every Wait look again. Its caller has heard from another process
 // that there may be new records.
 func (s *SQLite) Wake() { s.tail.wake() }

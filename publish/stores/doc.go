@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
@@ -88,6 +89,8 @@ type engine interface {
 	leases(ctx context.Context, prefix string) (Leases, error)
 	// lag is how far the ledger is behind the stream.
 	lag(ctx context.Context) (func(context.Context) (ingest.Lag, error), error)
+	// counted is publish.Config.Lag.
+	counted(ctx context.Context) (func(context.Context) (time.Duration, error), error)
 }
 
 // Open prepares the stores; each is opened when it is asked for. Close closes

@@ -106,6 +106,9 @@ func (s *Stores) Publish(ctx context.Context) (*publish.Stores, error) {
 	if out.Signer, out.Verifier, err = s.engine.signer(ctx); err != nil {
 		return nil, err
 	}
+	if out.Lag, err = s.engine.counted(ctx); err != nil {
+		return nil, err
+	}
 	leases, err := s.engine.leases(ctx, publishLeases)
 	if leases != nil {
 		out.Leases = leases

@@ -165,28 +165,34 @@ func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
 	followsInJavaScript(t, late, keyOf(origin), 5)
 }
 
-// TestASubmissionByARevokedKeyIsNotPublished: it pauses publication, which says
-// why; every auditor would have refused the log.
-func TestASubmissionByARevokedKeyIsNotPublished(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x := open(t, rooted)
-		x.count("oak.1", 1, "official.oak")
-		next := rosterWith("official.oak/2")
-		if err := x.change(rosterChange(1, next, "root.1", "root.2"), next); err != nil {
-			t.Fatal(err)
-		}
-		x.count("oak.1", 2, "official.oak")
-		if _, ok := errors.AsType[*publish.PowersError](<-x.done); !ok {
-			t.Fatal("it was published")
-		}
-		late := x.store.copy()
-		if !strings.Contains(string(late[schemas.PauseKey]), "\nreason revoked-key\n") {
-			t.Errorf("the public is told %q", late[schemas.PauseKey])
-		}
-		if r, _ := check(t, verify.Options{Source: late, All: true}); r.Verdict != verify.Verified || r.Counted != 1 {
-			t.Error(print(r))
-		}
-	})
+// TestASubmissionThatKeysInForceDidNotSignIsNotPublished: it pauses publication,
+// which says why; every auditor would have refused the log.
+func TestASubmissionThatKeysInForceDidNotSignIsNotPublished(t *testing.T) {
+	for who, by := range map[string]string{"a revoked key": "official.oak", "another county's": "official.fir", "another role's": "supervisor.1"} {
+		t.Run(who, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { isNotPublished(t, by) })
+		})
+	}
+}
+
+func isNotPublished(t *testing.T, by string) {
+	x := open(t, rooted)
+	x.count("oak.1", 1, "official.oak")
+	next := rosterWith("official.oak/2")
+	if err := x.change(rosterChange(1, next, "root.1", "root.2"), next); err != nil {
+		t.Fatal(err)
+	}
+	x.count("oak.1", 2, by)
+	if err := <-x.done; !isPowers(err) {
+		t.Fatalf("it was published: %v", err)
+	}
+	late := x.store.copy()
+	if !strings.Contains(string(late[schemas.PauseKey]), "\nreason revoked-key\n") {
+		t.Errorf("the public is told %q", late[schemas.PauseKey])
+	}
+	if r, _ := check(t, verify.Options{Source: late, All: true}); r.Verdict != verify.Verified || r.Counted != 1 {
+		t.Error(print(r))
+	}
 }
 
 // TestThePublishersKeyIsHandedOver: both sign while both are in force.
