@@ -76,7 +76,7 @@ func (c *Command) Run(ctx context.Context, log *slog.Logger, open OpenStores, co
 	if err != nil {
 		return err
 	}
-	secret, err := openSecret(service.Data{Dir: c.Data}, opened.Election)
+	secret, err := OpenSecret(service.Data{Dir: c.Data}, opened.Election)
 	if err != nil {
 		return err
 	}

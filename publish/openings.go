@@ -43,7 +43,7 @@ func (c *OpeningsCommand) Run(ctx context.Context, log *slog.Logger, open OpenSt
 	if err != nil {
 		return err
 	}
-	secret, err := openSecret(data, opened.Election)
+	secret, err := OpenSecret(data, opened.Election)
 	if err != nil {
 		return err
 	}

@@ -105,9 +105,9 @@ func (s *sealer) seal(e *schemas.Entry, record []byte) (*leaf.Sealed, error) {
 // sealKey names the secret among a service's keys.
 const sealKey = "seal"
 
-// openSecret reads the secret of an election that hides units, from its variable
+// OpenSecret reads the secret of an election that hides units, from its variable
 // or else its file; nil where none is needed.
-func openSecret(data service.Data, e *schemas.Election) (*suppress.Secret, error) {
+func OpenSecret(data service.Data, e *schemas.Election) (*suppress.Secret, error) {
 	if len(e.Remainders) == 0 {
 		return nil, nil
 	}

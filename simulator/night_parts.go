@@ -87,11 +87,15 @@ func (n *Night) buildPublish(wake <-chan struct{}, eager bool, log *slog.Logger)
 	if n.snapshots, err = note.NewVerifier(p.Verifier); err != nil {
 		return fmt.Errorf("verifier key of publish: %w", err)
 	}
+	secret, err := publish.OpenSecret(n.Data, n.opened.Election)
+	if err != nil {
+		return err
+	}
 	n.proofs = receipts.NewServer(receipts.Config{Bucket: n.bucket, Key: n.snapshots, Logger: log})
 	config := publish.Config{
 		Election: n.opened.Election, Definition: n.opened.Definition, Roster: n.opened.Roster,
 		Ledger: p.Ledger, Register: p.Register, Bucket: p.Bucket, Announcer: n.bus,
-		Signer: p.Signer, VerifierKey: p.Verifier, ReceiptKey: n.receiptKey, Lag: p.Lag, Wake: wake, Test: "rehearsal",
+		Signer: p.Signer, VerifierKey: p.Verifier, ReceiptKey: n.receiptKey, Secret: secret, Lag: p.Lag, Wake: wake, Test: "rehearsal",
 		Metrics: publish.NewMetrics(n.status.Registry), Logger: log,
 	}
 	if eager {

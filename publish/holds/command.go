@@ -24,7 +24,8 @@ type Command struct {
 // Help is the longer text of --help.
 func (Command) Help() string {
 	return `A hold is a submission that was received and does not count, for a reason that is published with it. Two different supervisors of its county may let it
-count. Everything shown comes from a signed snapshot, and the numbers from the public log with their proof.
+count. Everything shown comes from a signed snapshot, and the numbers from the public log with their proof; where a unit's numbers are hidden from the public,
+from the file that its office kept (--submission).
 
 Exit status: 0 done, 1 refused, 2 cannot be done at all (usage, files, keys, a hold that is not there), 3 gave up: it may be stored or not, so send it again,
 4 received, but not released, or not known to be.
@@ -81,6 +82,11 @@ type terminal struct {
 
 func standard() *terminal { return &terminal{os.Stdin, os.Stdout, os.Stderr} }
 
+// statementFlags bring what the public must not see.
+type statementFlags struct {
+	Submission string `help:"The submission that is held, as its office kept it: where the unit's numbers are hidden from the public." type:"path" placeholder:"FILE"`
+}
+
 // pick names one hold.
 type pick struct {
 	Unit     string `arg:"" help:"The reporting unit."`
@@ -88,12 +94,13 @@ type pick struct {
 	Digest   string `name:"sha256" help:"Beginning of the body's SHA-256, where several submissions of that revision are held." placeholder:"HEX"`
 }
 
-// find looks for the open hold that is meant.
+// find looks for the open hold that is meant. Those of a hidden unit have no hash:
+// which of them it is, the ledger knows.
 func (p *pick) find(all []schemas.HeldEntry) (*schemas.HeldEntry, error) {
 	var found, closed []*schemas.HeldEntry
 	for i := range all {
 		h := &all[i]
-		if string(h.Unit) != p.Unit || uint64(h.Revision) != uint64(p.Revision) || !strings.HasPrefix(h.Digest.String(), strings.ToLower(p.Digest)) || !h.Code.Releasable() {
+		if string(h.Unit) != p.Unit || uint64(h.Revision) != uint64(p.Revision) || !p.names(h) || !h.Code.Releasable() {
 			continue
 		}
 		if h.State == schemas.HoldOpen {
@@ -103,7 +110,7 @@ func (p *pick) find(all []schemas.HeldEntry) (*schemas.HeldEntry, error) {
 		}
 	}
 	switch {
-	case len(found) == 1:
+	case len(found) == 1 || len(found) > 1 && hidden(found[0]):
 		return found[0], nil
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d submissions of %s revision %d are held: give --sha256 to choose one of %s", len(found), p.Unit, p.Revision, digests(found))
@@ -112,6 +119,13 @@ func (p *pick) find(all []schemas.HeldEntry) (*schemas.HeldEntry, error) {
 	}
 	return nil, fmt.Errorf("nothing of %s revision %d is held that could be released (holds list --all shows what is)", p.Unit, p.Revision)
 }
+
+func (p *pick) names(h *schemas.HeldEntry) bool {
+	return hidden(h) || strings.HasPrefix(h.Digest.String(), strings.ToLower(p.Digest))
+}
+
+// hidden: the hold is of a unit whose numbers are not published, nor their hash.
+func hidden(h *schemas.HeldEntry) bool { return h.Digest.IsZero() }
 
 func digests(holds []*schemas.HeldEntry) string {
 	var out []string

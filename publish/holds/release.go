@@ -28,6 +28,7 @@ type ReleaseCommand struct {
 	pick
 	because
 	siteFlags
+	statementFlags
 	sendFlags
 	confirmFlags
 	KeyFile []string `help:"File with a supervisor's private key; give it twice, for two different supervisors." required:"" type:"path" placeholder:"FILE" sep:"none"`
@@ -40,7 +41,7 @@ func (c *ReleaseCommand) run(ctx context.Context, t *terminal) error {
 	if len(c.KeyFile) != 2 {
 		return exit{fmt.Errorf("%d key files: want two, of two supervisors (or sign, cosign and send)", len(c.KeyFile)), exitUsage}
 	}
-	signed, err := c.note(ctx, t, &c.siteFlags, &c.because, c.KeyFile...)
+	signed, err := c.note(ctx, t, &c.siteFlags, &c.statementFlags, &c.because, c.KeyFile...)
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (c *ReleaseCommand) run(ctx context.Context, t *terminal) error {
 
 // note shows the hold, and signs its release with the keys of files. It is not
 // sent or kept yet.
-func (p *pick) note(ctx context.Context, t *terminal, f *siteFlags, b *because, files ...string) ([]byte, error) {
+func (p *pick) note(ctx context.Context, t *terminal, f *siteFlags, given *statementFlags, b *because, files ...string) ([]byte, error) {
 	signers := make([]note.Signer, len(files))
 	for i, file := range files {
 		var err error
@@ -72,22 +73,36 @@ func (p *pick) note(ctx context.Context, t *terminal, f *siteFlags, b *because, 
 	if err != nil {
 		return nil, exit{err, exitUsage}
 	}
-	body, err := s.numbers(ctx, h)
+	digest, err := t.show(ctx, s, h, given, b)
 	if err != nil {
-		return nil, exit{fmt.Errorf("reading the numbers that are held: %w", err), exitUsage}
+		return nil, err
 	}
-	t.show(h, body, b)
-	signed, err := schemas.AppendRelease(nil, s.origin, h.Unit, h.Revision, h.Digest, schemas.ReleaseReason(b.Reason), b.Text, signers...)
+	signed, err := schemas.AppendRelease(nil, s.origin, h.Unit, h.Revision, digest, schemas.ReleaseReason(b.Reason), b.Text, signers...)
 	if err != nil {
 		return nil, exit{err, exitUsage}
 	}
 	return signed, nil
 }
 
-// show tells what will count.
-func (t *terminal) show(h *schemas.HeldEntry, body *schemas.Submission, b *because) {
+// show tells what will count, and returns its hash.
+func (t *terminal) show(ctx context.Context, s *site, h *schemas.HeldEntry, given *statementFlags, b *because) (schemas.Digest, error) {
+	numbers := s.numbers
+	if hidden(h) {
+		numbers = given.numbers
+	}
+	body, digest, err := numbers(ctx, h)
+	if err != nil {
+		return digest, exit{fmt.Errorf("reading the numbers that are held: %w", err), exitUsage}
+	}
 	fmt.Fprintf(t.err, "%s of %s, revision %s, is held as %s:\n  %s\nSHA-256 of the body: %s\n\nReleased, these numbers count for the unit:\n\n",
-		h.Unit, h.County, h.Revision, h.Code, why(h), h.Digest)
+		h.Unit, h.County, h.Revision, h.Code, why(h), digest)
+	t.table(body)
+	fmt.Fprintf(t.err, "\nIn public: %s: %s\n", b.Reason, b.Text)
+	return digest, nil
+}
+
+// table shows a submission's numbers.
+func (t *terminal) table(body *schemas.Submission) {
 	table := tabwriter.NewWriter(t.err, 2, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, "\t")
 	for _, countType := range body.CountTypes {
@@ -114,7 +129,6 @@ func (t *terminal) show(h *schemas.HeldEntry, body *schemas.Submission, b *becau
 		row(string(c.Contest)+" overvotes", c.Overvotes)
 	}
 	_ = table.Flush() // to a terminal
-	fmt.Fprintf(t.err, "\nIn public: %s: %s\n", b.Reason, b.Text)
 }
 
 // SignCommand is `tallystream holds sign`.
@@ -122,6 +136,7 @@ type SignCommand struct {
 	pick
 	because
 	siteFlags
+	statementFlags
 	confirmFlags
 	KeyFile string `help:"File with the supervisor's private key." required:"" type:"path" placeholder:"FILE"`
 	Out     string `help:"New file for the release. Default: UNIT-REVISION.release." type:"path" placeholder:"FILE"`
@@ -131,7 +146,7 @@ type SignCommand struct {
 func (c *SignCommand) Run(ctx context.Context) error { return c.run(ctx, standard()) }
 
 func (c *SignCommand) run(ctx context.Context, t *terminal) error {
-	signed, err := c.note(ctx, t, &c.siteFlags, &c.because, c.KeyFile)
+	signed, err := c.note(ctx, t, &c.siteFlags, &c.statementFlags, &c.because, c.KeyFile)
 	if err != nil {
 		return err
 	}
@@ -151,6 +166,7 @@ func (c *SignCommand) run(ctx context.Context, t *terminal) error {
 // CosignCommand is `tallystream holds cosign`.
 type CosignCommand struct {
 	siteFlags
+	statementFlags
 	confirmFlags
 	File    string `arg:"" help:"The release that the first supervisor signed." type:"existingfile"`
 	KeyFile string `help:"File with the second supervisor's private key." required:"" type:"path" placeholder:"FILE"`
@@ -189,11 +205,13 @@ func (c *CosignCommand) run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return exit{err, exitUsage}
 	}
-	body, err := s.numbers(ctx, h)
+	digest, err := t.show(ctx, s, h, &c.statementFlags, &because{string(l.Reason), string(l.Public)})
 	if err != nil {
-		return exit{fmt.Errorf("reading the numbers that are held: %w", err), exitUsage}
+		return err
 	}
-	t.show(h, body, &because{string(l.Reason), string(l.Public)})
+	if digest != l.Digest {
+		return exit{fmt.Errorf("the release is of another submission: it names %s", l.Digest), exitUsage}
+	}
 	if err := t.confirm(c.Yes, "Add your signature to this release?"); err != nil {
 		return err
 	}

@@ -183,11 +183,12 @@ func await(ctx context.Context, c *client.Client, o *sent) (became string, err e
 
 // becameOf is what the states say of the hold: empty as long as they say
 // nothing that lasts. A release of nothing may be an earlier one's, so a hold
-// beside it is waited for.
+// beside it is waited for. Of a hidden unit no hash is told: its hold is that of
+// the revision.
 func (o *sent) becameOf(states []schemas.SubmissionState) (became string) {
 	for i := range states {
 		s := &states[i]
-		if s.Revision != o.Revision || s.Digest != o.Digest {
+		if s.Revision != o.Revision || s.Digest != o.Digest && !s.Digest.IsZero() {
 			continue
 		}
 		switch {

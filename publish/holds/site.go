@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -123,36 +124,64 @@ func parseHolds(b []byte) (out []schemas.HeldEntry, err error) {
 }
 
 // numbers reads the body of a hold out of the public log, with its proof.
-func (s *site) numbers(ctx context.Context, h *schemas.HeldEntry) (*schemas.Submission, error) {
+func (s *site) numbers(ctx context.Context, h *schemas.HeldEntry) (*schemas.Submission, schemas.Digest, error) {
 	receipt := &schemas.Receipt{Origin: s.origin, Unit: h.Unit, Revision: h.Revision, Digest: h.Digest}
 	bundle, err := s.bundle(ctx, receipt)
 	if err != nil {
-		return nil, err
+		return nil, h.Digest, err
 	}
 	if _, err := receipts.Check(bundle, receipt, &log.Policy{}, s.key); err != nil {
-		return nil, err
+		return nil, h.Digest, err
 	}
 	proof, err := log.ParseProof(bundle)
 	if err != nil {
-		return nil, err
+		return nil, h.Digest, err
 	}
 	l, err := leaf.Decode(proof.Extra)
 	if err != nil {
-		return nil, err
+		return nil, h.Digest, err
 	}
 	hold, ok := l.(*leaf.Hold)
 	if !ok {
-		return nil, errors.New("its leaf of the log is no hold")
+		return nil, h.Digest, errors.New("its leaf of the log is no hold")
 	}
+	return numbersOf(hold.Record)
+}
+
+// numbers reads the body of a hold of a hidden unit from the file that its office
+// kept. That it is what is held, the ledger finds: it releases what has this hash
+// or nothing.
+func (f *statementFlags) numbers(_ context.Context, h *schemas.HeldEntry) (body *schemas.Submission, digest schemas.Digest, err error) {
+	if f.Submission == "" {
+		return nil, digest, fmt.Errorf("those of %s are hidden from the public: give the submission that is held with --submission", h.Unit)
+	}
+	b, err := os.ReadFile(f.Submission)
+	if err != nil {
+		return nil, digest, err
+	}
+	if body, digest, err = numbersOf(b); err != nil { // the body alone, then
+		digest, body = schemas.DigestOf(b), new(schemas.Submission)
+		if e := body.Decode(b); e != nil {
+			return nil, digest, fmt.Errorf("%s is neither a signed submission (%w) nor the body of one (%w)", f.Submission, err, e)
+		}
+	}
+	if string(body.Unit) != string(h.Unit) || body.Revision != h.Revision {
+		return nil, digest, fmt.Errorf("%s is of %s, revision %s", f.Submission, body.Unit, body.Revision)
+	}
+	return body, digest, nil
+}
+
+// numbersOf takes a signed submission apart.
+func numbersOf(record []byte) (*schemas.Submission, schemas.Digest, error) {
 	var v schemas.Envelope
-	if err := v.Parse(hold.Record); err != nil {
-		return nil, fmt.Errorf("its record: %w", err)
+	if err := v.Parse(record); err != nil {
+		return nil, schemas.Digest{}, fmt.Errorf("its record: %w", err)
 	}
 	body := new(schemas.Submission)
 	if err := body.Decode(v.Body); err != nil {
-		return nil, fmt.Errorf("its body: %w", err)
+		return nil, v.Digest, fmt.Errorf("its body: %w", err)
 	}
-	return body, nil
+	return body, v.Digest, nil
 }
 
 // bundle asks the site's server of proofs, or makes the proof out of a
