@@ -41,6 +41,7 @@ type SubmitCommand struct {
 	CorrectionText   string        `help:"Public explanation of the correction."`
 	ReceiptKey       string        `help:"Verifier key of receipts. Default: what the service says it is." env:"TALLYSTREAM_RECEIPT_KEY"`
 	Receipt          string        `help:"File for the receipt; - saves none. Default: UNIT-REVISION.receipt."`
+	Keep             string        `help:"File for the submission as it is signed and sent. Where the unit's numbers are hidden from the public, supervisors need it if it is held." type:"path" placeholder:"FILE"`
 	Attempts         int           `help:"How often to try." default:"10"`
 	Timeout          time.Duration `help:"How long to try in all." default:"5m"`
 	JSON             bool          `name:"json" help:"Answer in JSON."`
@@ -105,6 +106,11 @@ func (c *SubmitCommand) run(ctx context.Context, stdout, stderr io.Writer) error
 	}
 	if d.hold != "" {
 		fmt.Fprintf(stderr, "This will be held, not counted: %s\n", d.hold.Explanation())
+	}
+	if c.Keep != "" { // before it is sent: what was received must not be lost here
+		if err := os.WriteFile(c.Keep, d.envelope, 0o600); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("keeping the submission: %w", err)}
+		}
 	}
 	sender, err := c.client(ctx, stderr)
 	if err != nil {

@@ -223,6 +223,29 @@ func TestSubmitWarnsOfWhatWillBeHeld(t *testing.T) {
 	}
 }
 
+// TestSubmitKeepsWhatItSends, though the service is not there: it may have it.
+func TestSubmitKeepsWhatItSends(t *testing.T) {
+	p := newPolls(t)
+	kept := p.path("kept")
+	for _, args := range [][]string{{"--url", "http://127.0.0.1:1", "--attempts", "1", "--receipt-key", p.vkey}, nil} {
+		if err := os.RemoveAll(kept); err != nil {
+			t.Fatal(err)
+		}
+		_, errs, _ := p.submit(p.write("unit.csv", unitCSV), append(args, "--revision", "1", "--zeros", "--keep", kept)...)
+		b, err := os.ReadFile(kept)
+		if err != nil {
+			t.Fatalf("%v: %s", err, errs)
+		}
+		var v schemas.Envelope
+		if err := v.Parse(b); err != nil || string(v.Unit) != "leon-1102" {
+			t.Errorf("%v: kept %s", err, b)
+		}
+	}
+	if _, errs, status := p.submit(p.write("unit.csv", unitCSV), "--revision", "2", "--zeros", "--keep", p.path("no/such/directory")); status != 2 || p.stream.count() != 1 {
+		t.Errorf("sent what could not be kept: status %d, %d records: %s", status, p.stream.count(), errs)
+	}
+}
+
 func TestSubmitGivesUpOnAServiceThatDoesNotAnswer(t *testing.T) {
 	p := newPolls(t)
 	file := p.write("b.json", p.body(t, 1))
