@@ -215,6 +215,14 @@ type KeysSubmitCommand struct {
 	Wait   time.Duration `help:"How long to wait until it is in the log; 0 leaves that to whoever publishes." default:"5m"`
 }
 
+// Help is shown below the usage.
+func (KeysSubmitCommand) Help() string {
+	return `The change is checked against the published log before anything is left for whoever publishes; what too few root keys signed, or what is of
+another election or number, is refused. From then on ingest takes only keys that may sign before and behind the change.
+
+Exit status: 0 the change is in force and published, 1 refused or failed, 3 not in the log when the wait was over: it stays asked for.`
+}
+
 // Run checks the change against the log, and leaves it for whoever publishes.
 func (c *KeysSubmitCommand) Run(ctx context.Context, slog *slog.Logger, open OpenPublication) (err error) {
 	signed, err := os.ReadFile(c.File)
@@ -249,6 +257,17 @@ func (c *KeysSubmitCommand) Run(ctx context.Context, slog *slog.Logger, open Ope
 	_, err = fmt.Fprintf(os.Stdout, "in force behind leaf %d\n", index)
 	return err
 }
+
+// notYetError: nobody has published it while somebody waited.
+type notYetError struct{ err error }
+
+func (e *notYetError) Error() string {
+	return "it is not in the log yet, and stays asked for: " + e.err.Error()
+}
+func (e *notYetError) Unwrap() error { return e.err }
+
+// ExitCode tells it from a refusal, which is 1.
+func (e *notYetError) ExitCode() int { return 3 }
 
 // ChangeRequest asks whoever publishes to log a statement of root keys.
 type ChangeRequest struct {
@@ -333,7 +352,7 @@ func (q *ChangeRequest) Await(ctx context.Context, sleep func(context.Context, t
 		}
 		const every = 500 * time.Millisecond
 		if err := sleep(ctx, every); err != nil {
-			return 0, fmt.Errorf("it is not in the log yet (it stays asked for): %w", err)
+			return 0, &notYetError{err}
 		}
 	}
 }

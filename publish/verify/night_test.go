@@ -30,18 +30,25 @@ const origin = "results.example/test-2026"
 
 // signer makes the same key in every run.
 func signer(name string) (note.Signer, string) {
-	var seed [32]byte
-	copy(seed[:], schemas.DigestOf([]byte(name)).String())
-	private, verifier, err := note.GenerateKey(rand.NewChaCha8(seed), name)
-	if err != nil {
-		panic(err)
-	}
+	private, verifier := generate(name)
 	s, err := note.NewSigner(private)
 	if err != nil {
 		panic(err)
 	}
 	return s, verifier
 }
+
+func generate(name string) (private, verifier string) {
+	var seed [32]byte
+	copy(seed[:], schemas.DigestOf([]byte(name)).String())
+	private, verifier, err := note.GenerateKey(rand.NewChaCha8(seed), name)
+	if err != nil {
+		panic(err)
+	}
+	return private, verifier
+}
+
+func privateOf(name string) string { p, _ := generate(name); return p }
 
 func signerOf(name string) note.Signer { s, _ := signer(name); return s }
 
