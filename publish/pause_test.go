@@ -272,6 +272,7 @@ func afterPause(t *testing.T, b *books, store *strictBucket, e *election, n *nig
 }
 
 func TestACrashAtAnyWriteOfAPauseIsFinishedByteForByte(t *testing.T) {
+	t.Parallel()
 	night := func(t *testing.T, decide func(n int, key string) fault) (map[string]string, []string) {
 		e := openElection(t, smallElection())
 		b, store := newBooks(t, e), newBucket(t)
@@ -305,7 +306,7 @@ func TestACrashAtAnyWriteOfAPauseIsFinishedByteForByte(t *testing.T) {
 		t.Fatalf("the script writes %d statements", said)
 	}
 	for _, f := range []fault{crash, crashed} {
-		for at := 1; at <= len(keys); at += stride() {
+		for _, at := range faultsAt(keys) {
 			if !strings.Contains(keys[at-1], "tile") && !strings.Contains(" checkpoint pause latest register publication index.html", keys[at-1]) && at%7 > 0 {
 				continue // documents and pages are crashed at by the other nights
 			}

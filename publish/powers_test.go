@@ -31,22 +31,38 @@ func rootKey(t testing.TB) (note.Signer, string) {
 	return signer, verifier
 }
 
+// rosterOf is a roster of these officials.
+func rosterOf(t testing.TB, names ...string) []byte {
+	t.Helper()
+	keys := []string{}
+	for _, n := range names {
+		_, v, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte(slices.Concat([]byte(n), make([]byte, 32))[:32]))}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, fmt.Sprintf(`{"key":%q,"role":"official"}`, v))
+	}
+	return []byte(`{"schema":"tallystream.roster/1","election":"test-2026","keys":[` + strings.Join(keys, ",") + `]}`)
+}
+
+// rosterChange is the first change of a log, to a roster.
+func rosterChange(t testing.TB, e *election, roster []byte, root note.Signer) []byte {
+	t.Helper()
+	s := leaf.NewStatement(leaf.KindRoster, e.Definition.Origin, 1)
+	s.File = leaf.File{Digest: schemas.DigestOf(roster), Bytes: uint64(len(roster))}
+	signed, err := log.Sign(s.AppendText(nil), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
 // TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce: whichever process finishes
 // it, with the roster beside it.
 func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
-	rosterOf := func(names ...string) []byte {
-		keys := []string{}
-		for _, n := range names {
-			_, v, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte(slices.Concat([]byte(n), make([]byte, 32))[:32]))}, n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			keys = append(keys, fmt.Sprintf(`{"key":%q,"role":"official"}`, v))
-		}
-		return []byte(`{"schema":"tallystream.roster/1","election":"test-2026","keys":[` + strings.Join(keys, ",") + `]}`)
-	}
+	t.Parallel()
 	root, vkey := rootKey(t)
-	first, next := rosterOf("official.1"), rosterOf("official.2")
+	first, next := rosterOf(t, "official.1"), rosterOf(t, "official.2")
 	night := func(t *testing.T, decide func(n int, key string) fault) (keys []string) {
 		e := openElection(t, smallElection())
 		b, store := newBooks(t, e), newBucket(t)
@@ -57,12 +73,7 @@ func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		n.mustEnd()
 
-		s := leaf.NewStatement(leaf.KindRoster, e.Definition.Origin, 1)
-		s.File = leaf.File{Digest: schemas.DigestOf(next), Bytes: uint64(len(next))}
-		signed, err := log.Sign(s.AppendText(nil), root)
-		if err != nil {
-			t.Fatal(err)
-		}
+		signed := rosterChange(t, e, next, root)
 		q := &publish.ChangeRequest{Register: store.process(nil), Bucket: store.process(nil), Election: e.Election, Note: signed, Roster: next}
 		if err := q.Send(t.Context()); err != nil {
 			t.Fatal(err)
@@ -108,7 +119,7 @@ func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
 		t.Fatalf("the change is not written: %q", keys)
 	}
 	for _, f := range []fault{crash, crashed} {
-		for at := 1; at <= len(keys); at += stride() {
+		for _, at := range faultsAt(keys) {
 			synctest.Test(t, func(t *testing.T) {
 				night(t, func(n int, _ string) fault {
 					if n == at {
