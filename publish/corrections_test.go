@@ -23,6 +23,7 @@ import (
 // same snapshot lists; and no number of a table by unit falls that it does not
 // list.
 func TestNoNumberFallsWithoutACorrection(t *testing.T) {
+	t.Parallel()
 	falls, released := 0, 0
 	for seed := range uint64(12) {
 		synctest.Test(t, func(t *testing.T) {

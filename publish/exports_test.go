@@ -75,6 +75,7 @@ func tallySums(b *books) map[string]int64 {
 }
 
 func TestCSVFilesAddUpToTheTallies(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		// rapid runs the property on this goroutine; the bubble is inside it.
 		script := rapid.SliceOfN(rapid.IntRange(0, 3), 1, 12).Draw(rt, "units")

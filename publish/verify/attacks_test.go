@@ -496,6 +496,7 @@ func (f *forger) state(number uint64, change leaf.Change, role leaf.KeyRole, key
 
 // TestAttacks prints the table with -v.
 func TestAttacks(t *testing.T) {
+	t.Parallel()
 	n := play(t)
 	r, st := check(t, verify.Options{Source: n.late})
 	if r.Verdict != verify.Verified {

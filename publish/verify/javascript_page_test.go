@@ -58,6 +58,7 @@ func changed(s site, key string, change func([]byte) []byte) site {
 }
 
 func TestAPageProvesWhatItShows(t *testing.T) {
+	t.Parallel()
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("there is no chromium here to show pages: ", err)

@@ -202,6 +202,7 @@ func good(t *testing.T, n *night) map[string][][]byte {
 }
 
 func TestJavaScriptReadsWhatGoReadsAndNothingElse(t *testing.T) {
+	t.Parallel()
 	n := play(t)
 	seed, each := uint64(rand.Uint32()), 250
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {

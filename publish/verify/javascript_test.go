@@ -111,6 +111,7 @@ func followsInJavaScript(t *testing.T, late site, key string, counted uint64) {
 }
 
 func TestJavaScriptDetectsEveryAttack(t *testing.T) {
+	t.Parallel()
 	n := play(t)
 	var variants []variant
 	by := map[string]verify.Check{}
@@ -144,6 +145,7 @@ func TestJavaScriptDetectsEveryAttack(t *testing.T) {
 }
 
 func TestJavaScriptCountsTheSameNight(t *testing.T) {
+	t.Parallel()
 	n := play(t)
 	same := func(b []byte) []byte { return b }
 	f := newForger(t, n)
