@@ -74,6 +74,9 @@ func openStatement(note []byte) (*leaf.Statement, error) {
 	return nil, errors.New("want a signed statement of a roster, a key or root keys")
 }
 
+// errPowers: a leaf that should say who may sign says something else.
+var errPowers = errors.New("who may sign does not follow from the log")
+
 // readAuthority makes the authority of a log from the leaves that say who may
 // sign: the first, and those at the indexes that the mark names.
 func readAuthority(ctx context.Context, r *log.Reader, indexes []int64) (*authority.Authority, error) {
@@ -88,7 +91,7 @@ func readAuthority(ctx context.Context, r *log.Reader, indexes []int64) (*author
 			err = a.Apply(index, l)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("leaf %d: %w", index, err)
+			return nil, fmt.Errorf("%w: leaf %d: %w", errPowers, index, err)
 		}
 	}
 	return a, nil
@@ -132,8 +135,11 @@ func (s *Sequencer) openPowers(ctx context.Context) error {
 		return fmt.Errorf("reading the log's first leaf: %w", err)
 	}
 	a, err := readAuthority(ctx, r, s.mark.powers)
+	if errors.Is(err, errPowers) || errors.Is(err, log.ErrTampered) {
+		err = fmt.Errorf("%w: %w", ErrForeign, err)
+	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrForeign, err)
+		return err
 	}
 	p := a.At(s.shelf.edge.Tree().N)
 	if err := s.checkConfigured(first, p); err != nil {
