@@ -25,10 +25,7 @@ const (
 // yet and why, and how many numbers fell.
 func (f *frame) listingSummary(h *html) {
 	h.raw("<div class=\"cards\">\n<section class=\"card\">\n<h2><a href=\"" + holdsPath + "\">Held submissions</a></h2>\n<p>")
-	open := uint64(0)
-	for _, n := range f.listings.open {
-		open += n
-	}
+	open := f.openHolds()
 	switch {
 	case len(f.listings.holds) == 0:
 		h.raw("None. Every submission that was accepted is counted.</p>\n")

@@ -16,7 +16,7 @@ func (f *frame) holdsPage() []byte {
 		"or a later report of the unit takes its place. Nothing is taken away: each stands in the public log as it was signed.</p>\n<p>")
 	f.holdStates(&h)
 	h.raw(" For programs: <a href=\"").text(f.listed.holds.Key).raw("\">" + schemas.HoldsName + "</a>.</p>\n")
-	if len(f.listings.open) > 0 {
+	if f.openHolds() > 0 {
 		f.holdReasons(&h)
 	}
 	h.raw("</section>\n")
@@ -63,9 +63,16 @@ func (f *frame) holdStates(h *html) {
 		h.raw("None was held so far.")
 		return
 	}
-	h.number(int64(len(f.listings.holds))).raw(" were held so far: ").number(int64(states[schemas.HoldOpen])).raw(" are held now, ").
-		number(int64(states[schemas.HoldReleased])).raw(" were released, ").number(int64(states[schemas.HoldSuperseded] + states[schemas.HoldLapsed])).
-		raw(" were replaced by a later report.")
+	h.raw("Held so far: ").number(int64(len(f.listings.holds))).raw(". Held now: ").number(int64(states[schemas.HoldOpen])).raw(", released: ").
+		number(int64(states[schemas.HoldReleased])).raw(", replaced by a later report: ").number(int64(states[schemas.HoldSuperseded] + states[schemas.HoldLapsed])).raw(".")
+}
+
+// openHolds is how many submissions are held now.
+func (f *frame) openHolds() (n uint64) {
+	for _, ofCode := range f.listings.open {
+		n += ofCode // 0 where all that were held for it are settled
+	}
+	return n
 }
 
 // holdsShown picks those that the page has room for: open ones first.

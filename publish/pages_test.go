@@ -104,6 +104,27 @@ func TestAPageShowsItsNumbersWithoutAScript(t *testing.T) {
 	}
 }
 
+// TestReasonsAreListedWhileSomethingIsHeld, and not when all is settled: a table
+// without rows says nothing.
+func TestReasonsAreListedWhileSomethingIsHeld(t *testing.T) {
+	for _, settled := range []bool{false, true} {
+		got := pages(t, nil, func(b *books) {
+			someResults(b)
+			if settled {
+				b.release(b.held[0], schemas.ReleaseChecked, "Held against the tape.")
+			}
+		})
+		for page, want := range map[string]map[bool]string{
+			"holds.html": {false: "Held now: 1, released: 0", true: "Held now: 0, released: 1"},
+			"index.html": {false: "1 submissions were accepted and are held", true: "None any more"},
+		} {
+			if !strings.Contains(got[page], want[settled]) || strings.Contains(got[page], "Held submissions by reason") == settled {
+				t.Errorf("%s, all settled %t: want %q, and the table of reasons only before:\n%s", page, settled, want[settled], got[page])
+			}
+		}
+	}
+}
+
 func TestEveryLinkOfAPageLeadsSomewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openElection(t, smallElection())
