@@ -6,6 +6,7 @@ const body = document.body;
 const root = new URL(body.dataset.root || "./", location.href);
 const heartbeat = Number(body.dataset.heartbeat || 60) * 1000;
 const pollEvery = 15000; // for latest, and for the page itself while not live
+const pagesFollow = 6000; // pages are written some seconds after latest
 const state = (name) => document.querySelector(`[data-state="${name}"]`);
 const number = new Intl.NumberFormat("en-US");
 
@@ -153,11 +154,13 @@ async function showPause(paused) {
   el.hidden = false;
 }
 
+// seen is the newest snapshot that the page followed. What a live page was loaded
+// with is put right by its first lines; any other may be behind from the start.
+let seen = body.dataset.documents ? "" : state("page")?.dataset.snapshot || "";
+
 // watchLatest says so when nothing new was published for two heartbeats, and
 // while not live takes over the page's newer edition. The server's clock
 // counts, not the reader's.
-let seen = "";
-
 async function watchLatest() {
   try {
     const answer = await fetch(new URL("latest", root), { cache: "no-cache" });
@@ -171,7 +174,10 @@ async function watchLatest() {
     } else {
       warn("");
     }
-    if (!live && seen && seen !== snapshot) await renew();
+    if (!live && seen && seen !== snapshot) {
+      await renew();
+      setTimeout(() => live || renew().catch(() => {}), pagesFollow);
+    }
     seen = snapshot;
   } catch {
     warn("This page cannot reach its server; the numbers below may be out of date.");
@@ -183,8 +189,11 @@ async function renew() {
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("main");
-  if (!fresh) return;
+  if (!fresh || live) return; // live lines are newer
+  const wanted = location.hash.slice(1);
+  const missed = wanted && !document.getElementById(wanted);
   document.querySelector("main").replaceWith(fresh);
+  if (missed) document.getElementById(wanted)?.scrollIntoView();
   const said = page.querySelector('[data-state="page"]');
   if (said) state("page").replaceWith(said);
   const paused = page.querySelector('[data-state="pause"]');

@@ -73,9 +73,8 @@ func begin(t *testing.T, change func(*schemas.Definition)) *running {
 	return r
 }
 
-// report sends the first revision of a unit, with too many votes, and keeps it in
-// a file.
-func (r *running) report(unit schemas.UnitID) (file string, digest schemas.Digest) {
+// report sends a unit's revision with n ballots, and keeps it in a file.
+func (r *running) report(unit schemas.UnitID, revision schemas.Revision, n schemas.Count) (file string, digest schemas.Digest) {
 	r.Helper()
 	u, ok := r.election.Unit(unit)
 	if !ok {
@@ -85,13 +84,13 @@ func (r *running) report(unit schemas.UnitID) (file string, digest schemas.Diges
 	cells := make([]schemas.Count, style.Cells)
 	for i := range style.Sections {
 		s := &style.Sections[i]
-		cells[s.Offset], cells[s.Offset+1] = 1, votes // all for the first, of the first count type
+		cells[s.Offset], cells[s.Offset+1] = 1, n // all for the first, of the first count type
 		if s.Contest >= 0 && r.election.Definition.Contests[s.Contest].VotesAllowed == 2 {
-			cells[int(s.Offset)+1+r.election.Types()] = votes
+			cells[int(s.Offset)+1+r.election.Types()] = n
 		}
 	}
-	body := r.election.AppendBody(nil, u, 1, cells, nil, nil)
-	envelope, err := schemas.AppendEnvelope(nil, r.election.Definition.Origin, unit, 1, body, r.official)
+	body := r.election.AppendBody(nil, u, revision, cells, nil, nil)
+	envelope, err := schemas.AppendEnvelope(nil, r.election.Definition.Origin, unit, revision, body, r.official)
 	must(r, err)
 	sending := r.sending()
 	sender, err := sending.client(r.Context(), &terminal{in: strings.NewReader(""), out: new(bytes.Buffer), err: new(bytes.Buffer)})
@@ -149,9 +148,10 @@ func (r *running) pick(unit schemas.UnitID) pick { return pick{Unit: string(unit
 // TestSupervisorsReleaseOverHTTP releases one hold by one command and one by
 // three, each of which asks the running services.
 func TestSupervisorsReleaseOverHTTP(t *testing.T) {
+	t.Parallel()
 	r := begin(t, func(*schemas.Definition) {})
 	for _, u := range []schemas.UnitID{"leon-1101", "leon-1102"} {
-		r.report(u)
+		r.report(u, 1, votes)
 		r.listed(`"unit":"`+string(u)+`"`, `"code":"ballots-over-registered"`, `"state":"open"`)
 	}
 	waiting := r.sending()
@@ -189,6 +189,7 @@ func TestSupervisorsReleaseOverHTTP(t *testing.T) {
 // TestSupervisorsReleaseWhatIsHidden: of a hidden unit's hold nothing is
 // published but that it is held; who releases it brings its numbers.
 func TestSupervisorsReleaseWhatIsHidden(t *testing.T) {
+	t.Parallel()
 	r := begin(t, func(d *schemas.Definition) {
 		d.Rules.Suppression = &schemas.SuppressionRule{Below: 25}
 		d.Units[1].Registered = 7
@@ -197,7 +198,7 @@ func TestSupervisorsReleaseWhatIsHidden(t *testing.T) {
 	if u, _ := r.election.Unit(unit); r.election.RemainderOf(u) < 0 {
 		t.Fatal("the unit is not hidden")
 	}
-	file, digest := r.report(unit)
+	file, digest := r.report(unit, 1, votes)
 	r.listed(`"unit":"`+unit+`"`, `"code":"ballots-over-registered"`, `"state":"open"`)
 
 	signed := r.path("1102.release")
@@ -205,7 +206,7 @@ func TestSupervisorsReleaseWhatIsHidden(t *testing.T) {
 	if _, errs, status := r.run(sign, "y\n"); status != exitUsage || !strings.Contains(errs, "hidden from the public") {
 		t.Fatalf("signed without having seen the numbers: status %d: %s", status, errs)
 	}
-	other, _ := r.report("leon-1101") // hidden beside it
+	other, _ := r.report("leon-1101", 1, votes) // hidden beside it
 	sign.Submission = other
 	if _, errs, status := r.run(sign, "y\n"); status != exitUsage || !strings.Contains(errs, "is of leon-1101") {
 		t.Fatalf("signed another unit's numbers: status %d: %s", status, errs)

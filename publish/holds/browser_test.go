@@ -1,0 +1,177 @@
+package holds
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+
+	"tallystream/schemas"
+)
+
+// tab is a tab of a browser, driven by its DevTools protocol.
+type tab struct {
+	*testing.T
+	conn *websocket.Conn
+	last int // number of the last command
+}
+
+// openTab starts a browser, or skips the test where there is none.
+func openTab(t *testing.T) *tab {
+	t.Helper()
+	program, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("there is no chromium here to show pages: ", err)
+	}
+	profile := t.TempDir()
+	browser := exec.Command(program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
+	must(t, browser.Start())
+	t.Cleanup(func() {
+		_ = browser.Process.Kill()
+		_ = browser.Wait()
+	})
+	return &tab{T: t, conn: attach(t, filepath.Join(profile, "DevToolsActivePort"))}
+}
+
+// attach waits until the browser says in the file where it listens, and connects
+// to its tab.
+func attach(t *testing.T, file string) *websocket.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		b, _ := os.ReadFile(file) // it comes when the browser is ready
+		if port, _, ok := strings.Cut(string(b), "\n"); ok {
+			for _, target := range targets(t, port) {
+				if target.Type != "page" {
+					continue
+				}
+				conn, _, err := websocket.Dial(ctx, target.Address, nil)
+				must(t, err)
+				conn.SetReadLimit(16 << 20)
+				t.Cleanup(func() { _ = conn.CloseNow() })
+				return conn
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("the browser does not start")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+type target struct {
+	Type    string `json:"type"`
+	Address string `json:"webSocketDebuggerUrl"`
+}
+
+func targets(t *testing.T, port string) (out []target) {
+	t.Helper()
+	res, err := http.Get("http://127.0.0.1:" + port + "/json/list")
+	must(t, err)
+	defer res.Body.Close()
+	must(t, json.NewDecoder(res.Body).Decode(&out))
+	return out
+}
+
+// do gives a command and decodes its result.
+func (b *tab) do(method string, params, result any) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Second)
+	defer cancel()
+	b.last++
+	must(b, wsjson.Write(ctx, b.conn, map[string]any{"id": b.last, "method": method, "params": params}))
+	for {
+		var answer struct {
+			ID     int             `json:"id"`
+			Result json.RawMessage `json:"result"`
+			Error  json.RawMessage `json:"error"`
+		}
+		must(b, wsjson.Read(ctx, b.conn, &answer))
+		if answer.ID != b.last {
+			continue // an event
+		}
+		if answer.Error != nil {
+			b.Fatalf("%s: %s", method, answer.Error)
+		}
+		if result != nil {
+			must(b, json.Unmarshal(answer.Result, result))
+		}
+		return
+	}
+}
+
+func (b *tab) show(url string) { b.do("Page.navigate", map[string]any{"url": url}, nil) }
+
+// says is what an expression of the page is, spelled.
+func (b *tab) says(expression string) string {
+	b.Helper()
+	var said struct {
+		Result struct {
+			Value any `json:"value"`
+		} `json:"result"`
+	}
+	b.do("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &said)
+	return fmt.Sprint(said.Result.Value)
+}
+
+// until waits until an expression of the page has a part.
+func (b *tab) until(expression, part string) {
+	b.Helper()
+	said := ""
+	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+		if said = b.says(expression); strings.Contains(said, part) {
+			return
+		}
+	}
+	b.Fatalf("%s is %q, want %q; the page says %q", expression, said, part, b.says(`document.querySelector('[data-state="live"]')?.textContent`))
+}
+
+// TestALivePageSaysThatNumbersFell shows a county's page in a browser while two
+// supervisors lower its numbers: the link to why comes without the page being
+// loaded again, and leads there.
+func TestALivePageSaysThatNumbersFell(t *testing.T) {
+	t.Parallel() // it waits for pages
+	b := openTab(t)
+	r := begin(t, func(*schemas.Definition) {})
+	const unit = "leon-1102"
+	r.report(unit, 1, 300)
+	r.report(unit, 2, 200)
+	r.listed(`"unit":"`+unit+`"`, `"code":"count-lowered"`, `"state":"open"`)
+
+	const line = `document.querySelector('[data-line="president leon"]')`
+	b.show(r.night.PublicURL() + "/county/leon.html")
+	b.until(`document.querySelector('[data-state="live"]')?.textContent`, "each change is checked")
+	b.until(line+`.innerText`, "300")
+	b.says(`window.loaded = "once"`)
+	if n := b.says(`document.querySelectorAll("[data-c]").length`); n != "0" {
+		t.Fatalf("%s links to corrections before there is one", n)
+	}
+	release := &ReleaseCommand{pick: pick{Unit: unit, Revision: 2}, because: fine, siteFlags: r.site(), sendFlags: r.sending(), KeyFile: []string{r.path("ann"), r.path("bob")}}
+	if _, errs, status := r.run(release, "y\n"); status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	b.until(line+`.innerText`, "200")
+	link := line + `.querySelector("[data-c]")`
+	b.until(link+`?.textContent`, "1 correction")
+	if b.says(`window.loaded`) != "once" {
+		t.Error("the page was loaded again")
+	}
+	if n := b.says(`[...document.querySelectorAll("[data-line]")].filter(e => e.querySelectorAll("[data-c]").length > 1).length`); n != "0" {
+		t.Errorf("%s lines have more than one link", n)
+	}
+	r.listed(`"unit":"`+unit+`"`, `"state":"released"`)
+	b.says(link + `.click()`)
+	b.until(`location.pathname + location.hash`, "/corrections.html#at-leon")
+	b.until(`document.getElementById("at-leon")?.innerText`, fine.Text)
+}
