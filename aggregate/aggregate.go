@@ -205,10 +205,12 @@ func (a *Aggregator) report(ctx context.Context, err error) {
 
 // tend makes the workers those of the shards that can be read and are held.
 func (a *Aggregator) tend(ctx context.Context) error {
+	committed := a.committed() // before the heads, which then have as much or more
 	heads, err := a.cfg.Ledger.Heads(ctx)
 	if err != nil {
 		return fmt.Errorf("reading heads: %w", err)
 	}
+	a.stopLost(ctx, committed, heads)
 	shards, err := a.cfg.Source.Shards(ctx, positions(heads))
 	if err != nil {
 		return fmt.Errorf("listing shards: %w", err)
@@ -254,6 +256,37 @@ func (a *Aggregator) stopOthers(held []string) {
 	}
 	a.mu.Unlock()
 	for _, w := range ending {
+		w.stop()
+		<-w.done
+	}
+}
+
+// committed is how many entries of its shard each worker knows in the ledger.
+func (a *Aggregator) committed() map[*running]uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[*running]uint64{}
+	for _, w := range a.workers {
+		out[w] = w.entries.Load()
+	}
+	return out
+}
+
+// stopLost ends the workers of shards of which the ledger has fewer entries than
+// it had: its table was deleted and made again, or went back. The next commit
+// would find out by itself, but none comes while nobody submits. Those that
+// follow them load the ledger as it is, and fold what it lacks.
+func (a *Aggregator) stopLost(ctx context.Context, committed map[*running]uint64, heads []ledger.Head) {
+	for w, had := range committed {
+		has := uint64(0)
+		for _, p := range w.shard.Partitions {
+			has += heads[p].Size
+		}
+		if has >= had || w.ended() {
+			continue
+		}
+		a.cfg.Logger.WarnContext(ctx, "the ledger has lost entries, they are folded anew from the stream", "shard", w.shard.ID, "had", had, "has", has)
+		a.cfg.Metrics.restarts.WithLabelValues("lost").Inc()
 		w.stop()
 		<-w.done
 	}

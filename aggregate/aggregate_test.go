@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -306,6 +307,71 @@ func TestAStartFromAQuietHeadPassesTheOthers(t *testing.T) {
 	})
 }
 
+// TestALedgerThatIsEmptyAgainIsFoldedAnewWhileNobodySubmits: its table was
+// deleted and made again beneath a running process, and no commit comes that
+// would find out.
+func TestALedgerThatIsEmptyAgainIsFoldedAnewWhileNobodySubmits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := smallElection(t)
+		source := newMemoryStream(t)
+		l := openLedger(t, e, source)
+		remade := &remadeLedger{current: l}
+		registry := prometheus.NewRegistry()
+		_, stop := start(t, Config{Election: e, Source: oneShard(e, source), Ledger: remade, Metrics: NewMetrics(registry)})
+		defer stop()
+		records := seeded(e, 3, 40)
+		source.append(e, records...)
+		time.Sleep(time.Minute)
+		wantScratch(t, e, l.SQLite, records)
+		fresh := openLedger(t, e, source)
+		remade.replace(fresh)
+		time.Sleep(time.Minute)
+		wantScratch(t, e, fresh.SQLite, records)
+		if n := metric(t, registry, "restarts_total lost"); n != 1 {
+			t.Errorf("%v restarts, want one", n)
+		}
+	})
+}
+
+// remadeLedger is one whose table may be another from one call to the next.
+type remadeLedger struct {
+	mu      sync.Mutex
+	current Ledger
+}
+
+func (l *remadeLedger) replace(by Ledger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = by
+}
+
+func (l *remadeLedger) now() Ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current
+}
+
+func (l *remadeLedger) Heads(ctx context.Context) ([]ledger.Head, error) { return l.now().Heads(ctx) }
+
+func (l *remadeLedger) View(ctx context.Context) (ledger.View, error) { return l.now().View(ctx) }
+
+func (l *remadeLedger) Units(ctx context.Context, partitions []schemas.Partition, fn func(schemas.Entry) error) error {
+	return l.now().Units(ctx, partitions, fn)
+}
+
+func (l *remadeLedger) EntriesOf(ctx context.Context, unit schemas.UnitID) ([]schemas.Entry, error) {
+	return l.now().EntriesOf(ctx, unit)
+}
+
+func (l *remadeLedger) Record(ctx context.Context, x schemas.Entry) ([]byte, error) {
+	return l.now().Record(ctx, x)
+}
+
+func (l *remadeLedger) Commit(ctx context.Context, batches []ledger.Batch) error {
+	return l.now().Commit(ctx, batches)
+}
+
+func (l *remadeLedger) Room() ledger.Room { return l.now().Room() }
 func TestRetriesSlowDownAndReadinessTellsWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := smallElection(t)

@@ -51,7 +51,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		fold:       histogram("fold_seconds", "Time to decode and fold the records of one read of the stream.", seconds),
 		commit:     histogram("commit_seconds", "Time of one ledger transaction, durable at its end.", seconds),
 		load:       histogram("load_seconds", "Time to load heads, rows and units from the ledger.", seconds),
-		restarts:   counters("restarts_total", "Times that memory was thrown away and loaded again, by reason: conflict (another process wrote) or error.", "reason"),
+		restarts:   counters("restarts_total", "Times that memory was thrown away and loaded again, by reason: conflict (another process wrote), lost (the ledger has fewer entries than it had) or error.", "reason"),
 		lookups:    counter("lookups_total", "Records that needed the unit's ledger entries: submissions, to tell repeats from conflicts, and releases."),
 		reloads:    counter("rows_read_again_total", "Counted rows of units that were read again from the stream after a start."),
 	}

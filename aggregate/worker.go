@@ -38,6 +38,7 @@ type Worker struct {
 	taken *atomic.Uint64 // records that are in the ledger, counted over all workers
 
 	checkpoint atomic.Uint64 // highest position that is in the ledger
+	entries    atomic.Uint64 // of this shard, in the ledger
 	failure    atomic.Pointer[error]
 	unread     atomic.Uint64 // as of the last look: records not in the ledger,
 	since      atomic.Int64  // and since when the oldest waits, in ns since 1970; 0: none
@@ -210,11 +211,13 @@ func (w *Worker) Load(ctx context.Context) error {
 
 // reached notes how far the ledger is.
 func (w *Worker) reached() {
-	at := w.checkpoint.Load()
+	at, entries := w.checkpoint.Load(), uint64(0)
 	for i := range w.partitions {
 		at = max(at, uint64(w.reader.Position(w.partitions[i].next.Partition).Checkpoint))
+		entries += w.partitions[i].head.Size
 	}
 	w.checkpoint.Store(at)
+	w.entries.Store(entries)
 }
 
 func (w *Worker) onPoison(p schemas.Partition, at schemas.Checkpoint, err error) {

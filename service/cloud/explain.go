@@ -185,6 +185,16 @@ func Explain(err error) error {
 	return p
 }
 
+// ExplainOf is Explain of a call on a resource, such as "table x", which it names
+// where AWS does not: of a table that is not there DynamoDB says only that.
+func ExplainOf(resource string, err error) error {
+	err = Explain(err)
+	if p := (*Problem)(nil); errors.As(err, &p) && p.Kind == Missing && p.Subject == "" {
+		p.Subject = resource
+	}
+	return err
+}
+
 func problemOf(err error) *Problem {
 	var api smithy.APIError
 	if errors.As(err, &api) {

@@ -130,6 +130,21 @@ func TestErrorsOfAWSSayWhatToDo(t *testing.T) {
 	}
 }
 
+func TestWhatAWSDoesNotNameTheCallerNames(t *testing.T) {
+	for message, want := range map[string]string{
+		"Requested resource not found":                              "it does not exist (table mine)",
+		"Requested resource not found: Table: the-ledger not found": "it does not exist (Table: the-ledger)",
+	} {
+		err := calls["dynamodb"](t.Context(), answering(t, 400, nil, jsonError("com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", message)))
+		if got := cloud.ExplainOf("table mine", err); !strings.Contains(got.Error(), want) {
+			t.Errorf("%s: %v, want %s", message, got, want)
+		}
+	}
+	if cloud.ExplainOf("table mine", nil) != nil {
+		t.Error("no error is explained")
+	}
+}
+
 func TestAWrongRegionOfABucketIsNamedFromTheHeader(t *testing.T) {
 	c := answering(t, 301, map[string]string{"X-Amz-Bucket-Region": "us-west-2"}, "")
 	err := cloud.Explain(calls["s3 head"](t.Context(), c))

@@ -82,7 +82,7 @@ func (r *DynamoDB) Load(ctx context.Context, name string) (value []byte, err err
 		value, _, err = r.get(ctx, name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("loading %q from the register: %w", name, cloud.Explain(err))
+		return nil, fmt.Errorf("loading %q from the register: %w", name, cloud.ExplainOf("table "+r.table, err))
 	}
 	return value, nil
 }
@@ -120,7 +120,7 @@ func (r *DynamoDB) List(ctx context.Context, prefix string) (values map[string][
 		values, err = r.query(ctx, prefix)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing %q in the register: %w", prefix, cloud.Explain(err))
+		return nil, fmt.Errorf("listing %q in the register: %w", prefix, cloud.ExplainOf("table "+r.table, err))
 	}
 	return values, nil
 }
@@ -174,7 +174,7 @@ func (r *DynamoDB) Swap(ctx context.Context, name string, before, after []byte) 
 		err = s.run(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("swapping %q in the register: %w", name, cloud.Explain(err))
+		return fmt.Errorf("swapping %q in the register: %w", name, cloud.ExplainOf("table "+r.table, err))
 	}
 	return nil
 }

@@ -2,8 +2,7 @@ package dynamodb
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -75,9 +74,15 @@ func (l *Ledger) transaction(b *ledger.Batch) (*sdk.TransactWriteItemsInput, err
 		return nil, fmt.Errorf("%d items with %d bytes of records do not fit a transaction (a batch may have %d entries)", len(writes), size, room.Entries)
 	}
 	return &sdk.TransactWriteItemsInput{
-		TransactItems: writes, ClientRequestToken: aws.String(l.token(b, writes)), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+		TransactItems: writes, ClientRequestToken: aws.String(token()), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
 	}, nil
 }
+
+// token names a transaction: the same for each try of it, and another for any
+// other. It must not follow from what is written: DynamoDB remembers tokens for
+// ten minutes beyond the table, and a ledger that is folded anew into one that
+// was made again would be told that all of it is written.
+func token() string { return crand.Text() }
 
 func (l *Ledger) put(it item) types.TransactWriteItem {
 	return types.TransactWriteItem{Put: &types.Put{TableName: &l.cfg.Table, Item: it}}
@@ -126,20 +131,6 @@ func (l *Ledger) unitUpdates(b *ledger.Batch) []types.TransactWriteItem {
 	return out
 }
 
-// token names the transaction: the same for each try of it, and another for
-// any other, whoever makes it. Tokens of all tables of a region live together.
-func (l *Ledger) token(b *ledger.Batch, writes []types.TransactWriteItem) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%+v\n%+v\n%d\n", l.cfg.Table, b.Before, b.After, len(writes))
-	for i := range b.Entries {
-		h.Write(appendMeta(nil, &b.Entries[i]))
-	}
-	for i := range b.Tallies {
-		fmt.Fprintln(h, b.Tallies[i])
-	}
-	return hex.EncodeToString(h.Sum(nil))[:36] // what fits
-}
-
 // insist tries a transaction until its outcome is known. Every try carries the
 // same token, so a try whose answer was lost counts once.
 func (l *Ledger) insist(ctx context.Context, in *sdk.TransactWriteItemsInput) error {
@@ -156,9 +147,9 @@ func (l *Ledger) insist(ctx context.Context, in *sdk.TransactWriteItemsInput) er
 		case verdict == conflict:
 			return fmt.Errorf("%w (%s)", ledger.ErrConflict, why)
 		case verdict == final, ctx.Err() != nil:
-			return cloud.Explain(err)
+			return cloud.ExplainOf("table "+l.cfg.Table, err)
 		case l.cfg.Now().After(deadline):
-			return fmt.Errorf("after trying for %s: %w", commitFor, cloud.Explain(err))
+			return fmt.Errorf("after trying for %s: %w", commitFor, cloud.ExplainOf("table "+l.cfg.Table, err))
 		}
 		l.cfg.Logger.DebugContext(ctx, "ledger transaction failed, trying again", "reason", why, "err", err)
 		if err := l.cfg.Sleep(ctx, jitter(pause)); err != nil {

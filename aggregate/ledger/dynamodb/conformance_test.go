@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -50,6 +49,12 @@ func definitionOf(t testing.TB, e *schemas.Election) []byte {
 func newTable(t testing.TB, clients *cloud.Clients) string {
 	t.Helper()
 	plan := mototest.Names(t, "test").Tables(cloud.Size{})[0]
+	makeTable(t, clients, plan)
+	return plan.Name
+}
+
+func makeTable(t testing.TB, clients *cloud.Clients, plan cloud.TableSpec) {
+	t.Helper()
 	_, err := clients.DynamoDB.CreateTable(t.Context(), &sdk.CreateTableInput{
 		TableName: &plan.Name, BillingMode: types.BillingMode(plan.BillingMode),
 		AttributeDefinitions: []types.AttributeDefinition{
@@ -64,7 +69,6 @@ func newTable(t testing.TB, clients *cloud.Clients) string {
 	if exists := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &exists) {
 		t.Fatal(err)
 	}
-	return aws.ToString(&plan.Name)
 }
 
 var _ ledgertest.Ledger = (*dynamodb.Ledger)(nil)

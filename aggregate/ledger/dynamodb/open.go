@@ -109,7 +109,7 @@ func (l *Ledger) mark(ctx context.Context) error {
 	if taken := (*types.ConditionalCheckFailedException)(nil); errors.As(err, &taken) {
 		return nil
 	}
-	return cloud.Explain(err)
+	return cloud.ExplainOf("table "+l.cfg.Table, err)
 }
 
 // Room is how much a partition's part of a micro-batch may hold.

@@ -20,7 +20,7 @@ import (
 func (l *Ledger) get(ctx context.Context, k item) (item, error) {
 	out, err := l.cfg.Client.GetItem(ctx, &sdk.GetItemInput{TableName: &l.cfg.Table, Key: k, ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return nil, cloud.Explain(err)
+		return nil, cloud.ExplainOf("table "+l.cfg.Table, err)
 	}
 	return out.Item, nil
 }
@@ -59,7 +59,7 @@ func (l *Ledger) batchGet(ctx context.Context, keys []item) (found []item, err e
 			l.cfg.Table: {Keys: keys, ConsistentRead: aws.Bool(true)},
 		}})
 		if err != nil {
-			return nil, cloud.Explain(err)
+			return nil, cloud.ExplainOf("table "+l.cfg.Table, err)
 		}
 		found = append(found, out.Responses[l.cfg.Table]...)
 		left := out.UnprocessedKeys[l.cfg.Table].Keys
@@ -89,7 +89,7 @@ func (l *Ledger) query(ctx context.Context, pk, condition string, values item, f
 	for {
 		out, err := l.cfg.Client.Query(ctx, in)
 		if err != nil {
-			return cloud.Explain(err)
+			return cloud.ExplainOf("table "+l.cfg.Table, err)
 		}
 		for _, it := range out.Items {
 			if err := fn(it); err != nil {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"tallystream/service/cloud"
 )
 
 // feed gives the records of one shard in order, from a sequence number on.
@@ -67,6 +70,8 @@ func (f *feedState) postpone(ctx context.Context, doing string, err error) error
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s %s: %w", doing, f.shard, err)
+	case isGone(err) && f.isStreamGone(err):
+		return fmt.Errorf("%s %s: %w", doing, f.shard, cloud.ExplainOf("stream "+f.cfg.Stream, err))
 	case isGone(err):
 		return fmt.Errorf("%w: %s %s: %w", ErrExpired, doing, f.shard, err)
 	case why == refused && !errors.As(err, &inUse), now.Sub(f.failing) >= failingTooLong:
@@ -85,8 +90,14 @@ func (f *feedState) postpone(ctx context.Context, doing string, err error) error
 	return nil
 }
 
-// isGone says that the shard is not there any more. (Or the stream: then
-// Shards, which comes next, says so.)
+// isStreamGone tells a stream that is not there from a shard that has expired:
+// the message begins with what is missing.
+func (f *feedState) isStreamGone(err error) bool {
+	var gone *types.ResourceNotFoundException
+	return errors.As(err, &gone) && strings.HasPrefix(gone.ErrorMessage(), "Stream "+f.cfg.Stream+" ")
+}
+
+// isGone says that the shard, or the stream, is not there any more.
 func isGone(err error) bool {
 	var gone *types.ResourceNotFoundException
 	return errors.As(err, &gone)

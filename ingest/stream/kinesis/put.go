@@ -12,6 +12,7 @@ import (
 
 	"tallystream/ingest/stream"
 	"tallystream/schemas"
+	"tallystream/service/cloud"
 )
 
 // entry is a record on its way into the stream.
@@ -83,6 +84,7 @@ func (p *putter) try(ctx context.Context, group []*entry) (again []*entry, pause
 		// Which of them failed cannot be said.
 		whole, err = internal, fmt.Errorf("kinesis answered %d records for %d", len(out.Records), len(group))
 	}
+	err = cloud.ExplainOf("stream "+p.cfg.Stream, err)
 	tries, lost := 0, 0
 	var last error // of those that are not tried again
 	for i, e := range group {

@@ -15,6 +15,7 @@ import (
 
 	"tallystream/ingest/stream"
 	"tallystream/schemas"
+	"tallystream/service/cloud"
 )
 
 // Source is the stream as aggregation reads it. It is safe for concurrent use;
@@ -246,7 +247,7 @@ func (s *Source) list(ctx context.Context) (*Lineage, error) {
 		}
 		var expired *types.ExpiredNextTokenException
 		if failed++; failed == listTries || reasonOf(err) == refused && !errors.As(err, &expired) {
-			return nil, fmt.Errorf("listing shards: %w", err)
+			return nil, fmt.Errorf("listing shards: %w", cloud.ExplainOf("stream "+s.cfg.Stream, err))
 		}
 		if err := s.cfg.Clock.Sleep(ctx, readBackoff.pause(failed, s.jitter)); err != nil {
 			return nil, err
