@@ -146,12 +146,19 @@ async function showPause(paused) {
     el.hidden = true;
     return;
   }
-  const answer = await fetch(new URL("pause", root), { cache: "no-cache" });
-  const note = answer.ok ? await answer.text() : "";
-  const part = (name) => (note.match(new RegExp(`^${name} (.+)$`, "m")) || [])[1] || "";
-  const since = Date.parse(part("time"));
-  el.textContent = `Publication is paused${since ? ` since ${new Date(since).toLocaleString()}` : ""}: ${part("text")}`;
+  if (el.hidden) el.textContent = "Publication is paused.";
   el.hidden = false;
+  const answer = await fetch(new URL("pause", root), { cache: "no-cache" });
+  if (!answer.ok) throw new Error(`pause: ${answer.status}`);
+  const note = await answer.text();
+  if (pauseShown !== paused || el !== state("pause")) return; // it ended meanwhile, or the page was renewed
+  const part = (name) => (note.match(new RegExp(`^${name} (.+)$`, "m")) || [])[1] || "";
+  const [at, text] = [part("time"), part("text")];
+  if (!Date.parse(at) || !text) throw new Error("pause: not a statement");
+  const since = document.createElement("time");
+  since.dateTime = at;
+  since.textContent = `${at.slice(0, 19).replace("T", " ")} UTC`; // as pages are rendered
+  el.replaceChildren("Publication is paused since ", since, `: ${text}`);
 }
 
 // seen is the newest snapshot that the page followed. What a live page was loaded
@@ -220,7 +227,8 @@ async function goLive() {
     onState(now, about) {
       live = now === "live";
       if (live) showPause(about.paused).catch(() => { pauseShown = undefined; });
-      if (live) say(about.checked ? "Live: numbers change as they come in, and each change is checked against its published hash." : "Live: numbers change as they come in.");
+      if (live && about.paused) say("Live: numbers change again when publication goes on.");
+      else if (live) say(about.checked ? "Live: numbers change as they come in, and each change is checked against its published hash." : "Live: numbers change as they come in.");
       else say(now === "waiting" ? "Connection lost, connecting again …" : "Connecting to live results …");
     },
   });
