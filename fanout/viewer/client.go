@@ -182,19 +182,6 @@ func (c *Client) Hash(g schemas.DocumentID) (schemas.Digest, bool) {
 	return d.hash, true
 }
 
-// Known lists the documents that hold a version.
-func (c *Client) Known() []schemas.DocumentID {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []schemas.DocumentID
-	for g, d := range c.docs {
-		if d.known {
-			out = append(out, g)
-		}
-	}
-	return out
-}
-
 // Run follows the documents until ctx ends, and connects again as often as it
 // must.
 func (c *Client) Run(ctx context.Context) error {
