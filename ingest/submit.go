@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,25 +223,10 @@ func (c *SubmitCommand) bodyOfCSV(b []byte, election *schemas.Election) ([]byte,
 }
 
 func (c *SubmitCommand) client(ctx context.Context, stderr io.Writer) (*client.Client, error) {
-	hc := &http.Client{Timeout: client.DefaultTimeout}
-	key := c.ReceiptKey
-	if key == "" {
-		var err error
-		if key, err = client.FetchKey(ctx, hc, c.URL); err != nil {
-			return nil, &exitError{exitGaveUp, err}
-		}
-		fmt.Fprintf(stderr, "Receipts are checked with the key that the service names: %s\n", key)
+	sender, err := client.Open(ctx, c.URL, c.ReceiptKey, c.Attempts, stderr)
+	if _, unknown := errors.AsType[*client.KeyUnknownError](err); unknown {
+		return nil, &exitError{exitGaveUp, err}
 	}
-	verifier, err := note.NewVerifier(key)
-	if err != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("receipt key: %w", err)}
-	}
-	sender, err := client.New(client.Config{
-		URL: c.URL, Verifier: verifier, HTTP: hc, Attempts: c.Attempts,
-		OnRetry: func(attempt int, wait time.Duration, err error) {
-			fmt.Fprintf(stderr, "Attempt %d failed, the next is in %v: %v\n", attempt, wait.Round(100*time.Millisecond), err)
-		},
-	})
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
-
-	"golang.org/x/mod/sumdb/note"
 
 	"tallystream/ingest/client"
 	"tallystream/schemas"
@@ -85,25 +82,10 @@ func (f *sendFlags) send(ctx context.Context, t *terminal, release []byte) error
 }
 
 func (f *sendFlags) client(ctx context.Context, t *terminal) (*client.Client, error) {
-	hc := &http.Client{Timeout: client.DefaultTimeout}
-	key := f.ReceiptKey
-	if key == "" {
-		var err error
-		if key, err = client.FetchKey(ctx, hc, f.URL); err != nil {
-			return nil, exit{err, exitGaveUp}
-		}
-		fmt.Fprintf(t.err, "Receipts are checked with the key that the service names: %s\n", key)
+	sender, err := client.Open(ctx, f.URL, f.ReceiptKey, f.Attempts, t.err)
+	if _, unknown := errors.AsType[*client.KeyUnknownError](err); unknown {
+		return nil, exit{err, exitGaveUp}
 	}
-	verifier, err := note.NewVerifier(key)
-	if err != nil {
-		return nil, exit{fmt.Errorf("receipt key: %w", err), exitUsage}
-	}
-	sender, err := client.New(client.Config{
-		URL: f.URL, Verifier: verifier, HTTP: hc, Attempts: f.Attempts,
-		OnRetry: func(attempt int, wait time.Duration, err error) {
-			fmt.Fprintf(t.err, "Attempt %d failed, the next is in %v: %v\n", attempt, wait.Round(100*time.Millisecond), err)
-		},
-	})
 	if err != nil {
 		return nil, exit{err, exitUsage}
 	}

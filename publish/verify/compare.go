@@ -271,27 +271,16 @@ func (v *verification) compareListing(ctx context.Context, s *schemas.Snapshot, 
 	return nil
 }
 
-// listingDifference says in which line a list differs first.
+// listingDifference says in which line a list differs first, and where in it.
 func listingDifference(published, want []byte) string {
-	a, b := bytes.SplitAfter(published, []byte{'\n'}), bytes.SplitAfter(want, []byte{'\n'})
-	for i := range max(len(a), len(b)) {
-		var x, y []byte
-		if i < len(a) {
-			x = a[i]
+	return firstDifference(published, want, func(x, y []byte) string {
+		at := 0
+		for at < len(x) && at < len(y) && x[at] == y[at] {
+			at++
 		}
-		if i < len(b) {
-			y = b[i]
-		}
-		if !bytes.Equal(x, y) {
-			at := 0
-			for at < len(x) && at < len(y) && x[at] == y[at] {
-				at++
-			}
-			at = max(0, at-40)
-			return fmt.Sprintf("line %d is %s, the log gives %s", i+1, clip(x[min(at, len(x)):]), clip(y[min(at, len(y)):]))
-		}
-	}
-	return "no line differs"
+		at = max(0, at-40)
+		return fmt.Sprintf("is %s, the log gives %s", clip(x[min(at, len(x)):]), clip(y[min(at, len(y)):]))
+	})
 }
 
 func describe(published, want []byte) string {

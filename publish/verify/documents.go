@@ -189,6 +189,11 @@ func (p *plan) document(id schemas.DocumentID, sheets []*sheet, rows [][]int64, 
 // difference says in which line published bytes differ first from those that
 // the log gives.
 func difference(published, want []byte) string {
+	return firstDifference(published, want, lineDifference)
+}
+
+// firstDifference finds the first line in which two files differ, and tells it.
+func firstDifference(published, want []byte, tell func(published, want []byte) string) string {
 	a, b := bytes.SplitAfter(published, []byte{'\n'}), bytes.SplitAfter(want, []byte{'\n'})
 	for i := range max(len(a), len(b)) {
 		var x, y []byte
@@ -199,7 +204,7 @@ func difference(published, want []byte) string {
 			y = b[i]
 		}
 		if !bytes.Equal(x, y) {
-			return fmt.Sprintf("line %d %s", i+1, lineDifference(x, y))
+			return fmt.Sprintf("line %d %s", i+1, tell(x, y))
 		}
 	}
 	return "no line differs"
