@@ -33,10 +33,9 @@ type heard struct {
 const (
 	// keysEvery is how often keys are asked for.
 	keysEvery = time.Second
-	// keysPatience is how long an answer holds. It is less than half of what the
-	// publisher waits with a change, so that no submission is taken on knowledge
-	// from before that.
-	keysPatience = 4 * time.Second
+	// KeysPatience is how long an answer holds. What the publisher waits with a
+	// change (publish.DefaultDrain) counts on it.
+	KeysPatience = 4 * time.Second
 )
 
 // NewKeyWatch makes a watch that has heard nothing yet.
@@ -48,7 +47,7 @@ func NewKeyWatch(keys Keys, log *slog.Logger, now func() time.Time) *KeyWatch {
 // answer is too old.
 func (w *KeyWatch) Keyring() *schemas.Keyring {
 	last := w.last.Load()
-	if last == nil || w.now().Sub(last.at) > keysPatience {
+	if last == nil || w.now().Sub(last.at) > KeysPatience {
 		return nil
 	}
 	return last.ring
@@ -71,7 +70,7 @@ func (w *KeyWatch) Run(ctx context.Context) error {
 // Look asks once.
 func (w *KeyWatch) Look(ctx context.Context) {
 	at := w.now() // what changes behind it is not in the answer
-	asking, cancel := context.WithTimeout(ctx, keysPatience)
+	asking, cancel := context.WithTimeout(ctx, KeysPatience)
 	defer cancel()
 	ring, err := w.keys.Keyring(asking)
 	if err != nil {

@@ -8,6 +8,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"tallystream/ingest"
+	"tallystream/ingest/stream/kinesis"
+	"tallystream/publish"
 	"tallystream/schemas"
 )
 
@@ -55,4 +58,12 @@ func TestWhatALagPromisesIsCounted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAChangeWaitsForTheSlowestAppend: checked on the oldest knowledge that
+// ingest takes anything on, and tried to the end.
+func TestAChangeWaitsForTheSlowestAppend(t *testing.T) {
+	if slowest := ingest.KeysPatience + kinesis.DefaultBudget + kinesis.DefaultAttempt; publish.DefaultDrain <= slowest {
+		t.Errorf("a change waits %v, an append may end after %v", publish.DefaultDrain, slowest)
+	}
 }
