@@ -28,7 +28,7 @@ func TestANightOfTheSimulatorHasNoDifferences(t *testing.T) {
 		t.Errorf("%d differences:\n%s", r.Found, told(r))
 	}
 	t.Logf("%d submissions, %d numbers, %.0f submissions a second", r.Entries, r.Compared, r.PerSecond)
-	if r.Entries == 0 || r.Held == 0 || r.Documents == 0 || r.Files == 0 || r.Compared == 0 || r.Stale != 0 {
+	if r.Entries == 0 || r.Held == 0 || r.Movements == 0 || r.Documents == 0 || r.Files == 0 || r.Compared == 0 || r.Stale != 0 {
 		t.Errorf("little was compared: %+v", *r)
 	}
 }

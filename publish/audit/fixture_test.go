@@ -44,6 +44,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// falling is the kind of a county's night in which numbers fell: one hold was
+// released, another replaced, and one unit was corrected.
+const falling = "falling"
+
 // aNight plays a night of that kind through every stage, once for all tests.
 func aNight(t testing.TB, kind string) night {
 	t.Helper()
@@ -61,7 +65,11 @@ func aNight(t testing.TB, kind string) night {
 		t.Fatal(err)
 	}
 	n := night{service.Data{Dir: data}, public}
-	rehearse(t, n, func(c *simulator.RehearseCommand) { c.Generate = kind })
+	rehearse(t, n, func(c *simulator.RehearseCommand) {
+		if c.Generate = kind; kind == falling {
+			c.Generate, c.Seed, c.Revisions = "county", 144, 2
+		}
+	})
 	played.nights[kind] = n
 	return n
 }
@@ -70,7 +78,7 @@ func aNight(t testing.TB, kind string) night {
 func rehearse(t testing.TB, n night, change func(*simulator.RehearseCommand)) {
 	t.Helper()
 	var c simulator.RehearseCommand
-	c.Generate, c.Seed, c.Revisions, c.Speed, c.Clients = "county", 7, 1, "max", 64
+	c.Generate, c.Seed, c.Revisions, c.Released, c.Speed, c.Clients = "county", 7, 1, 0.5, "max", 64
 	c.Data, c.Out, c.Listen, c.Exit = n.data.Dir, n.bucket, "127.0.0.1:0", true
 	change(&c)
 	if err := c.Run(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
