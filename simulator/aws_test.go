@@ -59,7 +59,7 @@ func playOnAWS(t *testing.T, flags electionFlags) *Report {
 func TestACountysNightOnAWSServicesReconciles(t *testing.T) {
 	const seed = 4
 	t.Logf("seed %d", seed)
-	r := playOnAWS(t, electionFlags{Generate: "county", Seed: seed, Revisions: 3})
+	r := playOnAWS(t, electionFlags{Generate: "county", Seed: seed, Revisions: 3, Released: 0.5})
 	t.Logf("%d submissions, %d sums equal", r.Submissions.Sent, r.Checked)
 }
 
@@ -67,7 +67,7 @@ func TestSouthCarolinaOnAWSServicesReconciles(t *testing.T) {
 	if !*onAWS {
 		t.Skip("takes minutes on moto: go test ./simulator -run AWS -aws")
 	}
-	r := playOnAWS(t, electionFlags{Results: []string{realData(t, "sc-2024-general/results.csv.gz")}, Seed: 1, Revisions: 3})
+	r := playOnAWS(t, electionFlags{Results: []string{realData(t, "sc-2024-general/results.csv.gz")}, Seed: 1, Revisions: 3, Released: 0.5})
 	if r.Checked != 48708 {
 		t.Errorf("%d sums compared, want 48,708", r.Checked)
 	}

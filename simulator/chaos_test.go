@@ -250,7 +250,7 @@ func chaosNight(t *testing.T, seed uint64, keys ...string) (*drive, service.Data
 	if *chaosFor == 0 {
 		t.Skip("a chaos test runs for minutes: go test ./simulator -run Chaos -chaos 1m")
 	}
-	flags := electionFlags{Generate: "county", Seed: seed, Revisions: 3}
+	flags := electionFlags{Generate: "county", Seed: seed, Revisions: 3, Released: 0.5}
 	var out bytes.Buffer
 	const submissions = 450 // of such a county
 	speed := fmt.Sprintf("%.2f/s", submissions/(1.1*chaosFor.Seconds()))

@@ -188,7 +188,7 @@ func waitEntries(ctx context.Context, r *remote, n uint64) bool {
 // each with SIGKILL in the middle of the night, and starts it again. It plays
 // a generated county; TALLYSTREAM_RESULTS names real results to play instead.
 func TestFourProcessesReconcileThoughEachIsKilled(t *testing.T) {
-	flags := electionFlags{Generate: "county", Seed: 11, Revisions: 3}
+	flags := electionFlags{Generate: "county", Seed: 11, Revisions: 3, Released: 0.5}
 	speed := "60/s"
 	if results := os.Getenv("TALLYSTREAM_RESULTS"); results != "" {
 		flags.Results, speed = strings.Split(results, ","), "400/s"

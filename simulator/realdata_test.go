@@ -172,7 +172,7 @@ func joinInts(n []int) string {
 
 func TestSouthCarolinaIsPublishedExactlyAsItVoted(t *testing.T) {
 	results := realData(t, "sc-2024-general/results.csv.gz")
-	report, dir := rehearse(t, electionFlags{Results: []string{results}, Seed: 7, Revisions: 3}, 8)
+	report, dir := rehearse(t, electionFlags{Results: []string{results}, Seed: 7, Revisions: 3, Released: 0.5}, 8)
 	if report.Units != 2446 || report.Contests != 1344 {
 		t.Errorf("%d units and %d contests, want 2446 and 1344", report.Units, report.Contests)
 	}
@@ -281,7 +281,7 @@ func checkStatewide(t *testing.T, got map[string]map[string]map[string][]int, ty
 
 func TestFloridaIsPublishedExactlyAndItsWrongSplitsAreReported(t *testing.T) {
 	results := realData(t, "fl-2020-leon-sumter/results.csv.gz")
-	report, dir := rehearse(t, electionFlags{Results: []string{results}, Seed: 7, Revisions: 3}, 4)
+	report, dir := rehearse(t, electionFlags{Results: []string{results}, Seed: 7, Revisions: 3, Released: 0.5}, 4)
 	if report.Units != 182 {
 		t.Errorf("%d units, want 182", report.Units)
 	}

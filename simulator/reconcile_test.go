@@ -50,7 +50,7 @@ func verifierOf(t *testing.T, dir string) note.Verifier {
 
 // TestReconciliationFindsWhateverIsChanged shows that a rehearsal can fail.
 func TestReconciliationFindsWhateverIsChanged(t *testing.T) {
-	_, dir := rehearse(t, electionFlags{Generate: "county", Seed: 3, Revisions: 2}, 3)
+	_, dir := rehearse(t, electionFlags{Generate: "county", Seed: 3, Revisions: 2, Released: 0.5}, 3)
 	truth, err := elections.Generate(elections.CountyKind, 3)
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ type electionFlags struct {
 	Generate  string   `help:"Size of the built-in election, where there are no results: county, state or us." enum:"county,state,us" default:"state"`
 	Seed      uint64   `help:"Seed of everything that is drawn: election, keys, arrivals, faults." default:"2026"`
 	Revisions int      `help:"Submissions of each unit, by count type: 3 are early votes, election day, everything." default:"3"`
-	Released  float64  `help:"Share of what is held that two supervisors release, from 0 to 1." default:"0"`
+	Released  float64  `help:"Share of what is held that two supervisors release, from 0 to 1." default:"0.5"`
 }
 
 // driveFlags say how it is played.

@@ -390,7 +390,7 @@ func TestAReleaseRollsWhileANightRuns(t *testing.T) {
 		t.Skip("rolls a release through 17 processes: go test ./simulator -run AReleaseRolls -release -timeout 20m")
 	}
 	var out bytes.Buffer
-	d, err := newDrive(t.Context(), electionFlags{Generate: "county", Seed: 23, Revisions: 3}, driveFlags{Speed: "6/s", Viewers: 10, Clients: 16}, &out)
+	d, err := newDrive(t.Context(), electionFlags{Generate: "county", Seed: 23, Revisions: 3, Released: 0.5}, driveFlags{Speed: "6/s", Viewers: 10, Clients: 16}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
