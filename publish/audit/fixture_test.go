@@ -67,7 +67,7 @@ func aNight(t testing.TB, kind string) night {
 	n := night{service.Data{Dir: data}, public}
 	rehearse(t, n, func(c *simulator.RehearseCommand) {
 		if c.Generate = kind; kind == falling {
-			c.Generate, c.Seed, c.Revisions = "county", 144, 2
+			c.Generate, c.Seed, c.Revisions, c.Clients = "county", 144, 2, 1 // one after the other: lists have one order
 		}
 	})
 	played.nights[kind] = n
