@@ -133,7 +133,7 @@ func TestTheKeysCommandsChangeWhatEnoughRootsSigned(t *testing.T) {
 		d.refused("sign @change --key @root.1", "root.1 has signed it already", nil, 1)
 		d.must("sign @change --key @stranger")
 		d.refused("submit @change --roster @next.json", "too few root keys signed: 1, want 2 of 3", authority.ErrThreshold, 1)
-		if x.store.values["publication-change"] != nil {
+		if waits, _ := x.store.Load(t.Context(), "publication-change"); waits != nil {
 			t.Error("what was refused was left for whoever publishes")
 		}
 		d.must("sign @change --key @root.3")

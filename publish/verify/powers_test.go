@@ -127,7 +127,7 @@ func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
 			t.Errorf("one of three roots: %v", err)
 		}
 		// And whoever writes past the command finds nobody who logs it.
-		x.store.values["publication-change"] = rosterChange(1, next, "root.1", "official.oak")
+		_ = x.store.Swap(t.Context(), "publication-change", nil, rosterChange(1, next, "root.1", "official.oak"))
 		time.Sleep(time.Minute)
 		keys := x.keys()
 		if !x.mayAtIngest(keys, "official.oak") || x.mayAtIngest(keys, "official.oak/2") {
@@ -135,7 +135,7 @@ func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
 		}
 
 		good := rosterChange(1, next, "root.3", "root.1")
-		x.store.values["publication-change"] = nil
+		_ = x.store.Swap(t.Context(), "publication-change", nil, nil)
 		if err := (&publish.ChangeRequest{Register: x.store, Bucket: x.store, Election: x.e, Note: good, Roster: next}).Send(t.Context()); err != nil {
 			t.Fatal(err)
 		}
