@@ -2,7 +2,6 @@ package kinesis
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -99,7 +98,8 @@ func (f *fanOut) next(ctx context.Context) ([]types.Record, bool, error) {
 	f.cfg.Metrics.polls.WithLabelValues("pushed").Inc()
 	f.late = time.Duration(aws.ToInt64(e.Value.MillisBehindLatest)) * time.Millisecond
 	if e.Value.ContinuationSequenceNumber == nil || len(e.Value.ChildShards) > 0 {
-		return e.Value.Records, true, f.close()
+		f.close()
+		return e.Value.Records, true, nil
 	}
 	f.after = *e.Value.ContinuationSequenceNumber
 	return e.Value.Records, false, nil
@@ -129,7 +129,7 @@ func (f *fanOut) subscribe(ctx context.Context) error {
 // the last event.
 func (f *fanOut) lose(ctx context.Context) error {
 	why := f.subscription.Err()
-	_ = f.close() // says the same
+	f.close()
 	// Time that was up is no failure.
 	f.due = f.lastTry.Add(resubscribeAfter)
 	if why == nil {
@@ -157,15 +157,15 @@ func (f *fanOut) wait(ctx context.Context) error {
 	}
 }
 
-func (f *fanOut) close() error {
+// close ends the subscription, if there is one. What its Close says is no failure
+// of reading: every event that was taken is whole, the next subscription begins
+// behind it, and a connection that is cut while the next event is awaited may
+// well say so.
+func (f *fanOut) close() {
 	if f.subscription == nil {
-		return nil
+		return
 	}
-	err := f.subscription.Close()
+	_ = f.subscription.Close()
 	f.end()
 	f.subscription, f.end, f.arrived = nil, nil, nil
-	if err != nil {
-		return fmt.Errorf("closing subscription: %w", err)
-	}
-	return nil
 }

@@ -2,9 +2,12 @@ package kinesis_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"tallystream/ingest/stream"
 	"tallystream/ingest/stream/kinesis"
@@ -22,12 +25,16 @@ type pushed struct {
 }
 
 func newPushed(t *testing.T, times int) *pushed {
+	return newPushedBy(t, times, func(s kinesis.Subscriber) kinesis.Subscriber { return s })
+}
+
+func newPushedBy(t *testing.T, times int, wrap func(kinesis.Subscriber) kinesis.Subscriber) *pushed {
 	clock := newQuickClock(times)
 	service := kinesistest.New(kinesistest.Options{Now: clock.Now})
 	client := served(t, service).Kinesis
 	cfg := config(client)
 	cfg.Clock = clock
-	cfg.Consumer, cfg.Subscriber = service.ARN()+"/consumer/aggregate:1", kinesis.ClientSubscriber{Client: client}
+	cfg.Consumer, cfg.Subscriber = service.ARN()+"/consumer/aggregate:1", wrap(kinesis.ClientSubscriber{Client: client})
 	return &pushed{T: t, service: service, source: kinesis.NewSource(cfg), at: make([]stream.Position, partitions)}
 }
 
@@ -161,5 +168,44 @@ func TestFanOutTakesAShardOver(t *testing.T) {
 	x.until(now, 4)
 	if n := x.service.Count("SubscribeToShard in use"); n == 0 {
 		t.Error("nobody was refused: the test shows nothing")
+	}
+}
+
+// sorry is a subscriber whose subscriptions never end without a complaint, as
+// the SDK's do when a connection is cut while it waits for the next event.
+type sorry struct{ kinesis.Subscriber }
+
+type sorryToGo struct{ kinesis.Subscription }
+
+func (s sorry) Subscribe(ctx context.Context, consumer, shard string, from types.StartingPosition) (kinesis.Subscription, error) {
+	x, err := s.Subscriber.Subscribe(ctx, consumer, shard, from)
+	if err != nil {
+		return nil, err
+	}
+	return sorryToGo{x}, nil
+}
+
+func (s sorryToGo) Close() error {
+	return errors.Join(s.Subscription.Close(), errors.New("decode event: use of closed network connection"))
+}
+
+func TestTheEndOfASubscriptionIsNoFailureOfReading(t *testing.T) {
+	x := newPushedBy(t, 100, func(s kinesis.Subscriber) kinesis.Subscriber { return sorry{s} })
+	x.put(4)
+	r := x.open()
+	x.until(r, 2)
+	if err := r.Close(); err != nil {
+		t.Errorf("closed in the middle: %v", err)
+	}
+	if err := x.service.Split("shardId-000000000000", kinesistest.Middle(kinesis.Whole)); err != nil {
+		t.Fatal(err)
+	}
+	r = x.open()
+	x.until(r, -1) // its last event has records and says that the shard has ended
+	if len(x.got) != 4 {
+		t.Errorf("%d of 4 records came", len(x.got))
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("closed at the end: %v", err)
 	}
 }

@@ -26,7 +26,7 @@ type feed interface {
 	behind() time.Duration
 	// notBefore is when the shard may be asked again, by whomever.
 	notBefore() time.Time
-	close() error
+	close()
 }
 
 // failingTooLong is how long a feed repeats by itself before its owner hears
@@ -193,4 +193,4 @@ func (p *poller) pace(now time.Time, out *sdk.GetRecordsOutput) {
 	p.due = now.Add(max(p.pause, time.Duration(float64(size)/readBytesRate*float64(time.Second))))
 }
 
-func (p *poller) close() error { return nil }
+func (p *poller) close() {}

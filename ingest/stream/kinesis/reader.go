@@ -164,5 +164,6 @@ func (r *reader) Close() error {
 	r.closed, r.fetched = true, nil
 	r.cfg.Metrics.behind.DeleteLabelValues(r.shard)
 	r.leave(r.feed.notBefore())
-	return r.feed.close()
+	r.feed.close()
+	return nil
 }
