@@ -56,12 +56,15 @@ type model struct {
 	last    map[precinct]tally
 	first   []precinct        // in the order in which they are first named
 	fips    map[string]string // of what the source calls a county
+	copies  map[precinct]bool // the same county had the precinct under another label before
 }
 
 // run works the model through. least is that of the rule of twins, 0: no rule.
 func run(changes []map[string]string, least int64, number func(string) int64) *model {
-	m := &model{counted: map[precinct]tally{}, last: map[precinct]tally{}, fips: map[string]string{}}
+	m := &model{counted: map[precinct]tally{}, last: map[precinct]tally{}, fips: map[string]string{}, copies: map[precinct]bool{}}
+	ends := map[precinct]string{} // when it is named the last time
 	for _, row := range changes {
+		ends[precinct{row["county"], row["precinct"]}] = row["timestamp"]
 		if row["fips"] != "" {
 			m.fips[row["county"]] = row["fips"]
 		}
@@ -86,6 +89,11 @@ func run(changes []map[string]string, least int64, number func(string) int64) *m
 			if !seen[p] {
 				seen[p] = true
 				touched = append(touched, p)
+			}
+		}
+		for _, p := range touched {
+			if revision[p] == 0 && m.isCopyOf(p, said) {
+				m.settle(m.fips[p.county], func(p precinct) bool { return ends[p] < at })
 			}
 		}
 		for _, p := range touched {
@@ -135,14 +143,23 @@ func (m *model) judge(f *fate, now tally, least int64) {
 	m.counted[f.precinct] = now
 }
 
-// isCopy: the same county has the precinct under another name of the county, and
-// had it first.
-func (m *model) isCopy() map[precinct]bool {
-	out, had := map[precinct]bool{}, map[precinct]bool{}
-	for _, p := range m.first {
-		k := precinct{m.fips[p.county], p.name}
-		out[p] = had[k]
-		had[k] = true
+// isCopyOf notes whether the same county has the precinct under another label,
+// and had it first.
+func (m *model) isCopyOf(p precinct, said map[precinct]map[string]tally) bool {
+	for o := range said {
+		if o != p && o.name == p.name && m.fips[o.county] == m.fips[p.county] && m.last[o] != nil {
+			m.copies[p] = true
+		}
 	}
-	return out
+	return m.copies[p]
+}
+
+// settle: before a county comes again, supervisors see to it that the last word
+// of each of its precincts counts.
+func (m *model) settle(fips string, ended func(precinct) bool) {
+	for p, last := range m.last {
+		if m.fips[p.county] == fips && !m.copies[p] && ended(p) {
+			m.counted[p] = last
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"tallystream/publish/verify"
@@ -76,6 +77,7 @@ type replay struct {
 	officials *officials
 	public    *public
 	script    *script
+	decided   int // numbers that fell because supervisors decided
 	begun     time.Time
 	report    Report
 }
@@ -138,7 +140,7 @@ func (r *replay) play(ctx context.Context, keys *elections.Keys) (err error) {
 	if err := r.moments(ctx); err != nil {
 		return err
 	}
-	r.report.Replayed, r.report.Falls = r.standing(), r.public.Seen.Fell
+	r.report.Replayed, r.report.Falls = r.standing(), r.public.Seen.Fell-r.decided
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
@@ -171,6 +173,9 @@ func (r *replay) moments(ctx context.Context) error {
 	for i := range all {
 		m := &all[i]
 		if err := r.wait(ctx, m.At.Sub(all[0].At)); err != nil {
+			return err
+		}
+		if err := r.settleBefore(ctx, m); err != nil {
 			return err
 		}
 		for _, round := range cuts.cut(m.Statements) {
@@ -241,12 +246,34 @@ func (r *replay) progress(m *Moment) {
 		r.report.Statements, s.Held, s.Number, r.standing())
 }
 
+// settleBefore lets the supervisors of a county decide before it comes a second
+// time.
+func (r *replay) settleBefore(ctx context.Context, m *Moment) error {
+	if !slices.ContainsFunc(m.Statements, func(st Statement) bool { return st.Revision == 1 && r.script.isCopy(st.Unit) }) {
+		return nil
+	}
+	if err := r.published(ctx); err != nil {
+		return err
+	}
+	fell := r.public.Seen.Fell
+	if err := r.carryOut(ctx, r.script.before(m, r.public.open())); err != nil {
+		return err
+	}
+	r.decided += r.public.Seen.Fell - fell
+	return nil
+}
+
 // settle lets the supervisors of one county after the other decide.
 func (r *replay) settle(ctx context.Context) error {
 	all, err := r.script.decide(r.public.open())
 	if err != nil {
 		return err
 	}
+	return r.carryOut(ctx, all)
+}
+
+// carryOut signs and sends what was decided, and waits until it is published.
+func (r *replay) carryOut(ctx context.Context, all []decisions) error {
 	for i := range all {
 		d := &all[i]
 		if err := r.officials.release(ctx, d.releases); err != nil {

@@ -85,6 +85,36 @@ func (c *script) decide(open []schemas.HeldEntry) ([]decisions, error) {
 	return slices.DeleteFunc(out, func(d decisions) bool { return len(d.releases)+len(d.corrections)+d.copies == 0 }), nil
 }
 
+// before decides about what is held of a county's units that have stated their
+// last, ahead of a moment in which the county comes under another label: so the
+// rule of twins has the first statements at their last numbers.
+func (c *script) before(m *Moment, open []schemas.HeldEntry) (out []decisions) {
+	e := c.series.Election
+	for county := range e.Counties {
+		if !c.comesAgain(m, schemas.CountyIndex(county)) {
+			continue
+		}
+		d := decisions{county: e.Counties[county].ID}
+		for i := range open {
+			h := &open[i]
+			if u, ok := e.Unit(h.Unit); ok && e.Units[u].County == schemas.CountyIndex(county) && !c.isCopy(u) && h.Revision == c.newest[u] {
+				c.hold(&d, u, h)
+			}
+		}
+		if len(d.releases)+len(d.corrections) > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// comesAgain reports whether a moment has the first statement of a copy.
+func (c *script) comesAgain(m *Moment, county schemas.CountyIndex) bool {
+	return slices.ContainsFunc(m.Statements, func(st Statement) bool {
+		return st.Revision == 1 && c.isCopy(st.Unit) && c.series.Election.Units[st.Unit].County == county
+	})
+}
+
 // isCopy reports whether another label of the county has the precinct, and had
 // it first.
 func (c *script) isCopy(u schemas.UnitIndex) bool { return c.series.Places[u].CopyOf != u }
