@@ -10,6 +10,7 @@ import (
 
 	"tallystream/service"
 	"tallystream/service/cloud/mototest"
+	"tallystream/simulator/realdata"
 )
 
 // onAWS also plays nights on moto that take minutes, because it serves one
@@ -67,7 +68,7 @@ func TestSouthCarolinaOnAWSServicesReconciles(t *testing.T) {
 	if !*onAWS {
 		t.Skip("takes minutes on moto: go test ./simulator -run AWS -aws")
 	}
-	r := playOnAWS(t, electionFlags{Results: []string{realData(t, "sc-2024-general/results.csv.gz")}, Seed: 1, Revisions: 3, Released: 0.5})
+	r := playOnAWS(t, electionFlags{Results: []string{realdata.Path(t, "sc-2024-general/results.csv.gz")}, Seed: 1, Revisions: 3, Released: 0.5})
 	if r.Checked != 48708 {
 		t.Errorf("%d sums compared, want 48,708", r.Checked)
 	}

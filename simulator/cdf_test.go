@@ -17,6 +17,7 @@ import (
 	"tallystream/schemas"
 	"tallystream/schemas/cdf"
 	"tallystream/simulator/openelections"
+	"tallystream/simulator/realdata"
 )
 
 // The tests here take real results through the importer to a definition, and
@@ -26,7 +27,7 @@ import (
 // imported reads results of ../shared/data, or skips.
 func imported(t *testing.T, name string) *openelections.Results {
 	t.Helper()
-	b, err := os.ReadFile(realData(t, name))
+	b, err := os.ReadFile(realdata.Path(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestRealDefinitionsGoToCDFAndBackUnchanged(t *testing.T) {
 // cdfSchema is the JSON schema of the standard, or a skip that says why.
 func cdfSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	b, err := os.ReadFile(realData(t, "nist-sp1500-100-v2/NIST_V2_election_results_reporting.json"))
+	b, err := os.ReadFile(realdata.Path(t, "nist-sp1500-100-v2/NIST_V2_election_results_reporting.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,7 @@ package simulator
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/csv"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -19,6 +16,7 @@ import (
 
 	"tallystream/schemas"
 	"tallystream/service"
+	"tallystream/simulator/realdata"
 )
 
 // The tests here read the ground-truth files of real results by themselves,
@@ -58,44 +56,6 @@ func rehearse(t *testing.T, e electionFlags, viewers int) (*Report, string) {
 		t.Errorf("not reconciled: %s", strings.Join(r.Mismatches, "\n"))
 	}
 	return r, bucketDir
-}
-
-// realData is a file of ../shared/data, or a skip that says why.
-func realData(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join("..", "..", "shared", "data", filepath.FromSlash(name))
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("skipped: the real results are not on this machine: %v", err)
-	}
-	return path
-}
-
-// table reads a CSV, plain or gzip, into rows by column name.
-func table(t *testing.T, path string) []map[string]string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r io.Reader = bytes.NewReader(b)
-	if strings.HasSuffix(path, ".gz") {
-		if r, err = gzip.NewReader(r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rows, err := csv.NewReader(r).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []map[string]string
-	for _, row := range rows[1:] {
-		m := map[string]string{}
-		for i, name := range rows[0] {
-			m[name] = row[i]
-		}
-		out = append(out, m)
-	}
-	return out
 }
 
 func number(t *testing.T, s string) int {
@@ -138,7 +98,7 @@ func publishedFile(t *testing.T, bucketDir, name string) string {
 func published(t *testing.T, bucketDir string, types []string) map[string]map[string]map[string][]int {
 	t.Helper()
 	out := map[string]map[string]map[string][]int{} // county, contest, selection
-	for _, row := range table(t, publishedFile(t, bucketDir, "results.csv")) {
+	for _, row := range realdata.Table(t, publishedFile(t, bucketDir, "results.csv")) {
 		k := slices.Index(types, row["count_type"])
 		if k < 0 {
 			t.Fatalf("count type %q", row["count_type"])
@@ -171,7 +131,7 @@ func joinInts(n []int) string {
 }
 
 func TestSouthCarolinaIsPublishedExactlyAsItVoted(t *testing.T) {
-	results := realData(t, "sc-2024-general/results.csv.gz")
+	results := realdata.Path(t, "sc-2024-general/results.csv.gz")
 	report, dir := rehearse(t, electionFlags{Results: []string{results}, Seed: 7, Revisions: 3, Released: 0.5}, 8)
 	if report.Units != 2446 || report.Contests != 1344 {
 		t.Errorf("%d units and %d contests, want 2446 and 1344", report.Units, report.Contests)
@@ -214,7 +174,7 @@ func TestSouthCarolinaIsPublishedExactlyAsItVoted(t *testing.T) {
 func southCarolinaTruth(t *testing.T, columns []string) map[string]map[string]map[string][]int {
 	t.Helper()
 	out := map[string]map[string]map[string][]int{}
-	for _, row := range table(t, realData(t, "sc-2024-general/totals_by_county.csv.gz")) {
+	for _, row := range realdata.Table(t, realdata.Path(t, "sc-2024-general/totals_by_county.csv.gz")) {
 		county, contest := strings.ToLower(row["county"]), row["office"]+"\x00"+row["district"]
 		candidate := row["party"] + "\x00" + strings.TrimPrefix(row["candidate"], row["party"]+" ")
 		if out[county] == nil {
@@ -254,7 +214,7 @@ func checkStatewide(t *testing.T, got map[string]map[string]map[string][]int, ty
 		}
 	}
 	want := map[string][]string{}
-	for _, row := range table(t, realData(t, "sc-2024-general/totals_statewide.csv")) {
+	for _, row := range realdata.Table(t, realdata.Path(t, "sc-2024-general/totals_statewide.csv")) {
 		id := strings.NewReplacer(" ", "-", ".", "").Replace(strings.ToLower(strings.TrimSpace(row["office"] + " " + row["district"])))
 		id = strings.ReplaceAll(id, "u-s-", "us-")
 		var n []int
@@ -280,7 +240,7 @@ func checkStatewide(t *testing.T, got map[string]map[string]map[string][]int, ty
 }
 
 func TestFloridaIsPublishedExactlyAndItsWrongSplitsAreReported(t *testing.T) {
-	results := realData(t, "fl-2020-leon-sumter/results.csv.gz")
+	results := realdata.Path(t, "fl-2020-leon-sumter/results.csv.gz")
 	report, dir := rehearse(t, electionFlags{Results: []string{results}, Seed: 7, Revisions: 3, Released: 0.5}, 4)
 	if report.Units != 182 {
 		t.Errorf("%d units, want 182", report.Units)
@@ -302,7 +262,7 @@ func TestFloridaIsPublishedExactlyAndItsWrongSplitsAreReported(t *testing.T) {
 	// Totals only: where the source does not split votes, the difference is in
 	// "other". Offices that are no contests are compared by themselves.
 	want := map[string]map[string][]string{}
-	for _, row := range table(t, realData(t, "fl-2020-leon-sumter/totals_by_county.csv")) {
+	for _, row := range realdata.Table(t, realdata.Path(t, "fl-2020-leon-sumter/totals_by_county.csv")) {
 		county := strings.ToLower(row["county"])
 		if want[county] == nil {
 			want[county] = map[string][]string{}
@@ -350,7 +310,7 @@ func checkFloridaIdentity(t *testing.T, results, dir string) {
 		t.Fatalf("the identity does not apply to the President: %+v, %+v", e.Definition.Contests[i], e.Definition.Rules)
 	}
 	votes, ballots := map[string]int{}, map[string]int{}
-	for _, row := range table(t, publishedFile(t, dir, "results.csv")) {
+	for _, row := range realdata.Table(t, publishedFile(t, dir, "results.csv")) {
 		switch row["contest"] {
 		case "president":
 			votes[row["unit"]] += number(t, row["votes"])
@@ -362,7 +322,7 @@ func checkFloridaIdentity(t *testing.T, results, dir string) {
 		t.Errorf("votes, over- and undervotes are not ballots cast in all of 182 units (%d have votes)", len(votes))
 	}
 	registered := map[string]int{}
-	for _, row := range table(t, results) {
+	for _, row := range realdata.Table(t, results) {
 		if row["office"] == "Registered Voters" {
 			registered[strings.ToLower(row["county"])] += number(t, row["votes"])
 		}

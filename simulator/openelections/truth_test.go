@@ -1,10 +1,6 @@
 package openelections_test
 
 import (
-	"compress/gzip"
-	"encoding/csv"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +9,8 @@ import (
 
 	"tallystream/schemas"
 	"tallystream/simulator/openelections"
+	"tallystream/simulator/realdata"
 )
-
-const data = "../../../shared/data/"
 
 // known keeps what was imported for the next test; results never change.
 var known sync.Map
@@ -33,8 +28,7 @@ func imported(t *testing.T, set string) *openelections.Results {
 
 func importAgain(t *testing.T, set string) *openelections.Results {
 	t.Helper()
-	needs(t, set+"/results.csv.gz")
-	sources, err := openelections.Find(t.Context(), nil, data+set+"/results.csv.gz")
+	sources, err := openelections.Find(t.Context(), nil, realdata.Path(t, set+"/results.csv.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,44 +37,6 @@ func importAgain(t *testing.T, set string) *openelections.Results {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func needs(t *testing.T, name string) {
-	t.Helper()
-	if _, err := os.Stat(data + name); err != nil {
-		t.Skipf("real results are not at hand: %v", err)
-	}
-}
-
-// truthRows reads a ground-truth file on its own: nothing of the importer is
-// used.
-func truthRows(t *testing.T, name string) []map[string]string {
-	t.Helper()
-	needs(t, name)
-	f, err := os.Open(data + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(name, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	records, err := csv.NewReader(r).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []map[string]string
-	for _, rec := range records[1:] {
-		m := map[string]string{}
-		for i, name := range records[0] {
-			m[name] = rec[i]
-		}
-		out = append(out, m)
-	}
-	return out
 }
 
 func number(t *testing.T, s string) int64 {
@@ -161,7 +117,7 @@ func TestSouthCarolinaHasItsTrueSizeAndTotals(t *testing.T) {
 	if administrative != 138 {
 		t.Errorf("%d administrative units, want 138", administrative)
 	}
-	for _, c := range truthRows(t, "sc-2024-general/counties.csv") {
+	for _, c := range realdata.Table(t, realdata.Path(t, "sc-2024-general/counties.csv")) {
 		i, _ := e.County(schemas.CountyID(strings.ToLower(c["county"])))
 		if got := len(e.Counties[i].Units); int64(got) != number(t, c["units"]) {
 			t.Errorf("%s: %d units, want %s", c["county"], got, c["units"])
@@ -197,7 +153,7 @@ func TestSouthCarolinaStatewideTotalsAreExact(t *testing.T) {
 		k.County = ""
 		statewide[k] += n
 	}
-	rows := truthRows(t, "sc-2024-general/totals_statewide.csv")
+	rows := realdata.Table(t, realdata.Path(t, "sc-2024-general/totals_statewide.csv"))
 	for _, row := range rows {
 		contest := contests[row["office"]]
 		if row["office"] == "U.S. House" {
@@ -258,7 +214,7 @@ func TestSouthCarolinaCountyTotalsAreExact(t *testing.T) {
 	for s, counts := range rowsOf {
 		bySelection[name{s.county, counts}]++
 	}
-	rows := truthRows(t, "sc-2024-general/totals_by_county.csv.gz")
+	rows := realdata.Table(t, realdata.Path(t, "sc-2024-general/totals_by_county.csv.gz"))
 	if len(rows) != 3903 {
 		t.Fatalf("%d rows of ground truth, want 3,903", len(rows))
 	}
@@ -360,7 +316,7 @@ func TestFloridaWrongSplitsAreToldAndKept(t *testing.T) {
 	for k, n := range perSelection {
 		bySelection[string(k.County)+" "+strconv.FormatInt(n, 10)]++
 	}
-	for _, row := range truthRows(t, "fl-2020-leon-sumter/totals_by_county.csv") {
+	for _, row := range realdata.Table(t, realdata.Path(t, "fl-2020-leon-sumter/totals_by_county.csv")) {
 		if row["office"] == "Registered Voters" || row["office"] == "Ballots Cast Blank" {
 			continue
 		}

@@ -1,10 +1,7 @@
 package script
 
 import (
-	"compress/gzip"
-	"encoding/csv"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -12,34 +9,8 @@ import (
 
 	"tallystream/schemas"
 	"tallystream/simulator/elections"
+	"tallystream/simulator/realdata"
 )
-
-// readCSV reads a gzipped CSV of the data, or skips.
-func readCSV(t *testing.T, name string) []map[string]string {
-	t.Helper()
-	f, err := os.Open("../../../shared/data/" + name)
-	if err != nil {
-		t.Skipf("arrival data is not at hand: %v", err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	records, err := csv.NewReader(z).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []map[string]string
-	for _, r := range records[1:] {
-		m := make(map[string]string, len(r))
-		for i, v := range r {
-			m[records[0][i]] = v
-		}
-		out = append(out, m)
-	}
-	return out
-}
 
 // pollsClose is 8 p.m. in Michigan's greater part.
 var pollsClose = time.Date(2020, 11, 4, 1, 0, 0, 0, time.UTC)
@@ -102,7 +73,7 @@ func (e earliest) curve(within float64) curve {
 
 func TestCurvesAreThoseOfTheData(t *testing.T) {
 	counties, any, onDays, absentee := earliest{}, earliest{}, earliest{}, earliest{}
-	for _, r := range readCSV(t, "mi-2020-timeseries/changes.csv.gz") {
+	for _, r := range realdata.Table(t, realdata.Path(t, "mi-2020-timeseries/changes.csv.gz")) {
 		if count(t, r["votes"]) == 0 {
 			continue
 		}
@@ -128,7 +99,7 @@ func TestCurvesAreThoseOfTheData(t *testing.T) {
 
 // lateVotes is when the votes that states added after the first morning came.
 func lateVotes(t *testing.T) curve {
-	rows := readCSV(t, "us-2020-state-timeline/all-state-changes.csv.gz")
+	rows := realdata.Table(t, realdata.Path(t, "us-2020-state-timeline/all-state-changes.csv.gz"))
 	slices.SortStableFunc(rows, func(a, b map[string]string) int {
 		switch {
 		case a["timestamp"] < b["timestamp"]:

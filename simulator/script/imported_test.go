@@ -2,22 +2,18 @@ package script_test
 
 import (
 	"errors"
-	"os"
 	"testing"
 
 	"tallystream/schemas"
 	"tallystream/simulator/openelections"
+	"tallystream/simulator/realdata"
 	"tallystream/simulator/script"
 )
 
 // imported opens one of the real sets, or skips.
 func imported(t *testing.T, set string) *openelections.Results {
 	t.Helper()
-	name := "../../../shared/data/" + set + "/results.csv.gz"
-	if _, err := os.Stat(name); err != nil {
-		t.Skipf("the results of %s are not at hand: %v", set, err)
-	}
-	sources, err := openelections.Find(t.Context(), nil, name)
+	sources, err := openelections.Find(t.Context(), nil, realdata.Path(t, set+"/results.csv.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tallystream/schemas"
+	"tallystream/simulator/realdata"
 	"tallystream/simulator/timeseries"
 )
 
@@ -22,7 +23,7 @@ func TestTheSeriesIsImportedExactly(t *testing.T) {
 	type key struct{ at, kind string }
 	want, fell := map[key]map[string]string{}, map[string]int64{}
 	var times []string
-	for _, row := range rows(t, data(t, "snapshots.csv")) {
+	for _, row := range realdata.Table(t, data(t, "snapshots.csv")) {
 		want[key{row["timestamp"], row["vote_type"]}] = row
 		if len(times) == 0 || times[len(times)-1] != row["timestamp"] {
 			times = append(times, row["timestamp"])

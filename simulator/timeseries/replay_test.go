@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tallystream/publish/verify"
+	"tallystream/simulator/realdata"
 	"tallystream/simulator/timeseries"
 )
 
@@ -48,7 +49,7 @@ func replayMichigan(t *testing.T) (*timeseries.Report, bucket, *model) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", out.String())
-	m := run(rows(t, path), timeseries.DefaultTwins, func(s string) int64 { return number(t, s) })
+	m := run(realdata.Table(t, path), timeseries.DefaultTwins, func(s string) int64 { return number(t, s) })
 	return report, bucket{t, config.Bucket}, m
 }
 
@@ -121,7 +122,7 @@ func decreasesAreHeld(t *testing.T, holds map[string]held, m *model) {
 		f := &m.fates[i]
 		statement[f.at+" "+unit(f.precinct)] = f
 	}
-	all, statements := rows(t, data(t, "decreases.csv")), map[string]int{}
+	all, statements := realdata.Table(t, data(t, "decreases.csv")), map[string]int{}
 	for _, d := range all {
 		f := statement[d["timestamp"]+" "+unit(precinct{d["county"], d["precinct"]})]
 		if f == nil {
@@ -197,7 +198,7 @@ func detroitIsHeld(t *testing.T, holds map[string]held, m *model) {
 // truth sums final_by_county.csv, for the county's document of each name.
 func truth(t *testing.T, detroit int64) map[string]tally {
 	out := map[string]tally{}
-	for _, row := range rows(t, data(t, "final_by_county.csv")) {
+	for _, row := range realdata.Table(t, data(t, "final_by_county.csv")) {
 		county, times := row["county"], int64(1)
 		switch county {
 		case "city-of-detroit":
