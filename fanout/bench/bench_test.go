@@ -92,7 +92,7 @@ func TestTheTableSaysWhatWasNotMeasuredAndWhatWasMissed(t *testing.T) {
 		{Kind: "epoll", Connections: 10, Deflate: true, Saturated: spell{ServerSeconds: 7.5, Missed: 4}},
 	}}
 	var b bytes.Buffer
-	if err := r.writeTable(&b); err != nil {
+	if err := show(&b, &r, false); err != nil {
 		t.Fatal(err)
 	}
 	var row []string
@@ -108,7 +108,7 @@ func TestTheTableSaysWhatWasNotMeasuredAndWhatWasMissed(t *testing.T) {
 		t.Error("what was skipped is not said")
 	}
 	b.Reset()
-	if err := r.writeJSON(&b); err != nil {
+	if err := show(&b, &r, true); err != nil {
 		t.Fatal(err)
 	}
 	var back report

@@ -56,14 +56,7 @@ func (c *hostileCommand) Run(ctx context.Context) error {
 	if r == nil {
 		return err
 	}
-	if c.JSON {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		err = errors.Join(err, e.Encode(r))
-	} else {
-		err = errors.Join(err, r.write(os.Stdout))
-	}
-	return errors.Join(err, r.verdict())
+	return errors.Join(err, show(os.Stdout, r, c.JSON), r.verdict())
 }
 
 func (c *hostileCommand) play(ctx context.Context) (_ *hostileReport, err error) {
@@ -183,7 +176,7 @@ func (r *hostileReport) verdict() error {
 	return errors.Join(errs...)
 }
 
-func (r *hostileReport) write(w io.Writer) error {
+func (r *hostileReport) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d honest viewers, one delta a second; latency in ms, CPU of the server in processors\n", r.Connections)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -204,10 +197,7 @@ func (r *hostileReport) write(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "  %-26s want %-8s got %s\n", o.name, o.code, strings.Join(codes, ", "))
 	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
+	return b.String()
 }
 
 // mob is a process of offenders.

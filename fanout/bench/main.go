@@ -62,7 +62,7 @@ type compareCommand struct {
 	Kinds       []string      `help:"Only these." enum:"write(2),epoll,portable,gorilla,coder" default:"write(2),epoll,portable,gorilla,coder"`
 	Bytes       int           `help:"Size of a delta." default:"576"`
 	Paced       int           `help:"Deltas at one a second." default:"10"`
-	Deliveries  int           `help:"Deliveries when saturated, about." default:"500000"`
+	Deliveries  int           `help:"Deliveries when saturated, about." default:"2500000"`
 	Warm        int           `help:"Deltas before those, which are not measured: see README, quick acknowledgements." default:"40"`
 	PerServer   int           `help:"Connections of one server process at most." default:"19000"`
 	Processes   int           `help:"Processes of viewers, at least." default:"1"`
@@ -86,10 +86,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 			}
 		}
 	}
-	if c.JSON {
-		return r.writeJSON(os.Stdout)
-	}
-	return r.writeTable(os.Stdout)
+	return show(os.Stdout, r, c.JSON)
 }
 
 // round runs every kind once. One that cannot be measured is named in the report.

@@ -87,6 +87,18 @@ func (m *measurement) run(ctx context.Context) (_ *result, err error) {
 	return &m.result, nil
 }
 
+// endBoth ends servers and viewers at once: servers that are about to end need not
+// say good-bye to each viewer before.
+func (m *measurement) endBoth() error {
+	ended := make(chan error, 1)
+	go func() { ended <- m.servers.close() }()
+	var err error
+	if m.crew != nil {
+		err = m.crew.Close()
+	}
+	return errors.Join(err, <-ended)
+}
+
 // connect opens all connections and measures what one costs.
 func (m *measurement) connect(ctx context.Context) error {
 	idle, err := m.memory()

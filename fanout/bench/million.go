@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -69,15 +68,7 @@ func (c *millionCommand) Run(ctx context.Context) error {
 	if r == nil {
 		return err
 	}
-	// What was measured is printed, however the processes ended.
-	if c.JSON {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		err = errors.Join(err, e.Encode(r))
-	} else {
-		_, printed := fmt.Print(r)
-		err = errors.Join(err, printed)
-	}
+	err = errors.Join(err, show(os.Stdout, r, c.JSON)) // however the processes ended
 	if err == nil && (r.Missed > 0 || len(r.Lost) > 0 || r.Behind > 0 || r.Gaps > 0 || r.Open < uint64(c.Connections)) {
 		err = errors.New("something was lost")
 	}
@@ -105,16 +96,7 @@ func (c *millionCommand) play(ctx context.Context, k kind, n int) (_ *millionRep
 	if m.servers, err = startServers(n, setup{Kind: k.name, Bytes: c.Bytes, Quiet: true}); err != nil {
 		return nil, err
 	}
-	// Both ends at once: servers that are about to end need not say good-bye to
-	// each viewer before.
-	defer func() {
-		ended := make(chan error, 1)
-		go func() { ended <- m.servers.close() }()
-		if m.crew != nil {
-			err = errors.Join(err, m.crew.Close())
-		}
-		err = errors.Join(err, <-ended)
-	}()
+	defer func() { err = errors.Join(err, m.endBoth()) }()
 	idle, err := m.servers.usage()
 	if err != nil {
 		return nil, err

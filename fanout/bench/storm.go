@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -68,15 +67,7 @@ func (c *stormCommand) Run(ctx context.Context) error {
 	if r == nil {
 		return err
 	}
-	if c.JSON {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		err = errors.Join(err, e.Encode(r))
-	} else {
-		_, printed := fmt.Print(r)
-		err = errors.Join(err, printed)
-	}
-	return errors.Join(err, r.verdict())
+	return errors.Join(err, show(os.Stdout, r, c.JSON), r.verdict())
 }
 
 // storm is one run.
@@ -97,7 +88,7 @@ func (c *stormCommand) play(ctx context.Context) (_ *stormReport, err error) {
 	if s.servers, err = startServers(n, setup{Kind: stormKind, Bytes: c.Bytes}); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.end()) }()
+	defer func() { err = errors.Join(err, s.endBoth()) }()
 	plan := &viewers.Plan{
 		Targets: s.servers.targets(), Viewers: c.Connections, Documents: []schemas.DocumentID{document},
 		InFlight: c.InFlight, Seed: uint64(time.Now().UnixNano()), Handshake: c.Patience,
@@ -116,17 +107,6 @@ func (c *stormCommand) play(ctx context.Context) (_ *stormReport, err error) {
 }
 
 const stormKind = "epoll"
-
-// end ends both sides at once.
-func (s *storm) end() error {
-	ended := make(chan error, 1)
-	go func() { ended <- s.servers.close() }()
-	var err error
-	if s.crew != nil {
-		err = s.crew.Close()
-	}
-	return errors.Join(err, <-ended)
-}
 
 // until publishes now and then, if that has begun, and shows how far viewers are, until done says
 // so. Whether that was in time is told.

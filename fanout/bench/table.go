@@ -16,17 +16,23 @@ type report struct {
 	Skipped []string `json:"skipped,omitempty"`
 }
 
-func (r *report) writeJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(r); err != nil {
+// show writes any command's report, for people or as JSON.
+func show(w io.Writer, report fmt.Stringer, asJSON bool) (err error) {
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		err = e.Encode(report)
+	} else {
+		_, err = io.WriteString(w, report.String())
+	}
+	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
 }
 
-// writeTable prints a table for each number of connections.
-func (r *report) writeTable(w io.Writer) error {
+// String is a table for each number of connections.
+func (r *report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; deltas of %d bytes over loopback\n", r.Machine, r.Bytes)
 	done := map[int]bool{}
@@ -39,10 +45,7 @@ func (r *report) writeTable(w io.Writer) error {
 	for _, s := range r.Skipped {
 		fmt.Fprintf(&b, "skipped: %s\n", s)
 	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("writing the table: %w", err)
-	}
-	return nil
+	return b.String()
 }
 
 func (r *report) writeSize(w io.Writer, connections int) {
