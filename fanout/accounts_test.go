@@ -120,6 +120,13 @@ func TestANewSecretUnderTheSameNameIsAnotherKey(t *testing.T) {
 	}
 }
 
+// A file is looked at so often, and who takes nothing is given so long.
+func TestAKeyThatIsTakenBackIsOutWithinFiveSeconds(t *testing.T) {
+	if most := (Config{}).withDefaults().MediaKeysEvery + revokeGrace; most > 4*time.Second { // and one to do it
+		t.Errorf("it may take %s", most)
+	}
+}
+
 // Between the moment in which a key lets a connection in and its session, the
 // key may be taken back.
 func TestASessionThatOpensWithAKeyThatHasJustGoneIsEnded(t *testing.T) {

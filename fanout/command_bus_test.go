@@ -1,11 +1,14 @@
 package fanout
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -60,11 +63,11 @@ func TestTheFlagsOfTheBusMakeNodesACluster(t *testing.T) {
 			return -1
 		}
 	}
-	first, second := freePort(t), freePort(t)
+	first, second := FreeAddress(t), FreeAddress(t)
 	routes := []string{"--bus-route=" + first, "--bus-route=" + second} // the same on every node
 	a := start(append(routes, "--bus-cluster-listen="+first)...)
 	b := start(append(routes, "--bus-cluster-listen="+second)...)
-	for deadline := time.Now().Add(20 * time.Second); a() != 1 || b() != 1; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); a() != 1 || b() != 1; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%v and %v peers", a(), b())
 		}
@@ -115,9 +118,15 @@ func TestAFileOfMediaKeysThatCannotBeReadIsNamedAtTheStart(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) string {
+// FreeAddress is one that nobody listens on, and nobody will be given: on Linux
+// the whole of 127.0.0.0/8 is this machine, and others are given ports of its first address.
+func FreeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(63), rand.IntN(256), 1+rand.IntN(254))
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,17 +22,6 @@ const commandDefinition = `{"schema":"tallystream.definition/1","election":"smal
 "contests":[{"id":"c","name":"C","kind":"candidate","votesAllowed":1,"residuals":"none","selections":[{"id":"a","name":"A"}]}],
 "styles":[{"id":"all","contests":["c"]}],"units":[{"id":"u1","name":"One","county":"leon","kind":"precinct","style":"all"}]}`
 
-// freeAddress is one that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // The service alone: the publisher is another process, which reaches it over
 // its bus and shares its directory.
 func TestTheServiceCarriesDeltasFromItsBusToViewers(t *testing.T) {
@@ -42,7 +30,7 @@ func TestTheServiceCarriesDeltasFromItsBusToViewers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &fanout.Command{
-		Data: dir, Bucket: filepath.Join(dir, "public"), Listen: freeAddress(t), BusListen: freeAddress(t), Status: freeAddress(t),
+		Data: dir, Bucket: filepath.Join(dir, "public"), Listen: fanout.FreeAddress(t), BusListen: fanout.FreeAddress(t), Status: fanout.FreeAddress(t),
 		Listeners: 2, Compress: true,
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -46,7 +46,7 @@ func connectRaw(t *testing.T, x *tier, request string) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	r := &raw{t: t, Conn: c, in: bufio.NewReader(c)}

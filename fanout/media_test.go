@@ -73,7 +73,7 @@ type socketFrames struct{ *websocket.Conn }
 func (s socketFrames) next(t *testing.T) []byte { return readFrame(t, s.Conn) }
 
 func (s socketFrames) end(t *testing.T) string {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	last := ""
 	for {
@@ -125,7 +125,7 @@ var transports = map[string]func(t *testing.T, x *tier, query, key string) (fram
 		return socketFrames{ws}, http.StatusOK
 	},
 	"events": func(t *testing.T, x *tier, query, key string) (frames, int) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		t.Cleanup(cancel)
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, x.base+"/v1/events"+query, nil)
 		if err != nil {
@@ -261,7 +261,7 @@ func TestAKeyThatIsTakenBackCutsOffWhoTakesNothing(t *testing.T) {
 	onTransports(t, func(t *testing.T, startTier starter, open func(*testing.T, *tier, string, string) (frames, int)) {
 		file := &keyFile{}
 		secret := file.add(t, "gone", fanout.KeyLimits{})
-		x := startTier(t, fanout.Config{ReadMediaKeys: file.read, MediaKeysEvery: 5 * time.Millisecond, Limits: fanout.Limits{WriteTimeout: time.Minute}})
+		x := startTier(t, fanout.Config{ReadMediaKeys: file.read, MediaKeysEvery: 5 * time.Millisecond, Limits: fanout.Limits{WriteTimeout: time.Hour}})
 		stuck := opened(t, x, open, "?g=*", secret)
 		wantFrames(t, stuck, schemas.FrameHello, schemas.FrameSnap)
 		x.press.change(contest, "u1")
@@ -269,11 +269,7 @@ func TestAKeyThatIsTakenBackCutsOffWhoTakesNothing(t *testing.T) {
 		x.press.docs[contest].touched["zzz"] = true
 		x.OnDelta(x.press.delta(contest))
 		file.write(nil)
-		begun := time.Now()
 		waitFor(t, func() bool { return x.Hub().Sessions() == 0 })
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("it took %s", took)
-		}
 	})
 }
 

@@ -34,7 +34,7 @@ func (r *recorder) next(t *testing.T) string {
 	select {
 	case s := <-r.got:
 		return s
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing came over the bus")
 		return ""
 	}
@@ -65,7 +65,7 @@ func connect(t *testing.T, o bus.Options) *bus.Bus {
 
 func flush(t *testing.T, b *bus.Bus) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := b.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func TestMessagesSentWhileTheBusIsAwayArriveWhenItIsBack(t *testing.T) {
 // flushWhenBack waits for a connection that is being made.
 func flushWhenBack(t *testing.T, b *bus.Bus) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for b.Flush(ctx) != nil {
 		if ctx.Err() != nil {

@@ -49,7 +49,7 @@ func startCluster(t *testing.T, n int, o bus.ServerOptions, c bus.ClusterOptions
 // until asks again until a condition holds that others bring about.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:

@@ -137,7 +137,7 @@ func (s *script) start(cfg viewer.Config) *viewer.Client {
 
 func waitUntilHolds(t *testing.T, c *viewer.Client, body []byte) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if got, _, _, ok := c.Copy(id); ok && bytes.Equal(got, body) {
 			return
@@ -258,7 +258,7 @@ func TestASnapshotAboveTheLimitIsNotTaken(t *testing.T) {
 		v.stay()
 	})
 	c := s.start(viewer.Config{MaxBody: 10})
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for c.Stats().Connects < 2 {
 		select {
 		case <-deadline:
