@@ -65,7 +65,7 @@ func TestEveryKindBringsEveryDeltaToEveryViewer(t *testing.T) {
 		for _, deflate := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s deflate %v", k.name, deflate), func(t *testing.T) {
 				m := measurement{kind: k, deflate: deflate, self: self, sizes: sizes{
-					connections: 60, perServer: 25, bytes: 576, processes: 1, paced: 1, saturated: 20, patience: 20 * time.Second,
+					connections: 60, perServer: 25, bytes: 576, processes: 1, paced: 1, saturated: 20, patience: time.Minute,
 				}}
 				r, err := m.run(t.Context())
 				if runtime.GOOS != "linux" && err != nil {
@@ -77,7 +77,7 @@ func TestEveryKindBringsEveryDeltaToEveryViewer(t *testing.T) {
 				if r.Paced.Missed+r.Saturated.Missed != 0 || len(r.Saturated.Lost) != 0 || r.Paced.Deliveries != 60 || r.Paced.Latency.Count != 60 {
 					t.Errorf("%+v", r)
 				}
-				if r.Saturated.Deliveries == 0 || r.Saturated.Deliveries > 20*60 || r.ConnectsPerSecond <= 0 || r.ResidentKiB == 0 {
+				if r.Saturated.Deliveries == 0 || r.Saturated.Deliveries > 20*60 || r.ConnectsPerSecond <= 0 {
 					t.Errorf("%+v", r)
 				}
 			})

@@ -24,6 +24,9 @@ type tier struct {
 // what counts is how often a node asks.
 type countedBucket struct{ gets atomic.Uint64 }
 
+// bucketEvery is how often a node looks into it.
+const bucketEvery = 2 * time.Second
+
 var errEmpty = errors.New("the bucket is empty")
 
 // Get implements fanout.Bucket.
@@ -42,7 +45,7 @@ func startPortable(ctx context.Context, l *net.TCPListener, p *press, s setup) (
 
 func startTier(ctx context.Context, engine fanout.Engine, l net.Listener, p *press, s setup) (hub, error) {
 	bucket := new(countedBucket)
-	cfg := fanout.Config{Engine: engine, Uncompressed: !s.Deflate, DrainSpread: time.Second, Bucket: bucket}
+	cfg := fanout.Config{Engine: engine, Uncompressed: !s.Deflate, DrainSpread: time.Second, Bucket: bucket, BucketEvery: bucketEvery}
 	if s.Quiet {
 		cfg.PingEvery, cfg.Limits.IdleTimeout = quiet, 2*quiet
 	}

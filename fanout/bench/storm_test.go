@@ -16,7 +16,7 @@ func TestAStormBringsEverybodyBack(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the epoll engine is for Linux")
 	}
-	c := stormCommand{Connections: 60, PerServer: 25, Bytes: 576, Every: 200 * time.Millisecond, Calm: 300 * time.Millisecond, Spread: 50 * time.Millisecond, InFlight: 16, Patience: 20 * time.Second}
+	c := stormCommand{Connections: 60, PerServer: 25, Bytes: 576, Every: 200 * time.Millisecond, Calm: 300 * time.Millisecond, Spread: 50 * time.Millisecond, InFlight: 16, Patience: time.Minute}
 	r, err := c.play(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestAStormBringsEverybodyBack(t *testing.T) {
 }
 
 func TestAStormIsJudged(t *testing.T) {
-	fine := stormReport{Connections: 10, Dropped: 10, StormReads: 3, regularReads: 3.5}
+	fine := stormReport{Connections: 10, Dropped: 10, StormReads: 3, RegularReads: 3.5}
 	if err := fine.verdict(); err != nil {
 		t.Error(err)
 	}

@@ -156,4 +156,6 @@ func (l *lines) flush() {
 	c.answers, c.closes = nil, nil
 }
 
-const writePatience = 100 * time.Millisecond
+// writePatience is long for a few bytes because this machine is busy: that is
+// what it is used for.
+const writePatience = time.Second
