@@ -15,6 +15,8 @@ func lockFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 }
 
+func unlockFile(f *os.File) error { return f.Close() }
+
 // syncDirectoryOf: directories cannot be synced here.
 func syncDirectoryOf(string) error { return nil }
 

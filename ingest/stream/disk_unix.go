@@ -28,6 +28,13 @@ func lockFile(path string) (*os.File, error) {
 	return f, nil
 }
 
+// unlockFile gives the lock back at once. Closing alone would not: a process
+// that is being started has a copy of every open file until it runs its own
+// program, and a lock lasts as long as its last copy.
+func unlockFile(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
+
 // syncDirectoryOf makes the names beside path durable.
 func syncDirectoryOf(path string) error {
 	d, err := os.Open(filepath.Dir(path))

@@ -13,7 +13,7 @@ func (s *SQLite) Fault(fault func(records int, next func() error) error) {
 
 // Unlock gives the writer's lock away, as on systems that have none.
 func (s *SQLite) Unlock() error {
-	err := s.writer.lock.Close()
+	err := unlockFile(s.writer.lock)
 	if err == nil {
 		s.writer.lock, err = os.Open(os.DevNull)
 	}

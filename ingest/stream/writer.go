@@ -69,7 +69,7 @@ func (w *writer) close() error {
 	if w.file != nil {
 		err = errors.Join(err, w.file.close())
 	}
-	return errors.Join(err, w.lock.Close())
+	return errors.Join(err, unlockFile(w.lock))
 }
 
 // open opens the file and believes what it says: at the start as after a
