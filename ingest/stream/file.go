@@ -27,9 +27,9 @@ const (
 
 // file is the writing connection. The committer owns it.
 type file struct {
-	conn                            *sqlite.Conn
-	begin, insert, commit, rollback *sqlite.Stmt
-	next                            schemas.Checkpoint
+	conn                  *sqlite.Conn
+	begin, insert, commit *sqlite.Stmt
+	next                  schemas.Checkpoint
 }
 
 // connect opens a connection. A writer that died in the middle of a commit may
@@ -74,7 +74,6 @@ func openFile(path string) (_ *file, err error) {
 		{&f.begin, "BEGIN IMMEDIATE"},
 		{&f.insert, "INSERT INTO record (at, partition, envelope) VALUES (?1, ?2, ?3)"},
 		{&f.commit, "COMMIT"},
-		{&f.rollback, "ROLLBACK"},
 	} {
 		if *q.stmt, err = conn.Prepare(q.sql); err != nil {
 			return nil, err
@@ -146,22 +145,20 @@ func setPragmas(conn *sqlite.Conn, pragmas ...string) error {
 // store writes the group in one transaction and gives each record its
 // checkpoint. Without error the group is on disk. With an error nothing of it
 // is there, or, if the error is an ErrUnknownOutcome, all of it or nothing.
-// After an error the connection must be closed.
+// After an error the connection must be closed, which rolls back what is open.
 func (f *file) store(group []*pending) error {
 	if _, err := f.begin.Step(); err != nil {
 		return fmt.Errorf("beginning: %w", err)
 	}
 	for i, p := range group {
 		if err := f.insertRecord(f.next+schemas.Checkpoint(i), p); err != nil {
-			_, rollbackErr := f.rollback.Step()
-			return errors.Join(fmt.Errorf("inserting: %w", err), rollbackErr)
+			return fmt.Errorf("inserting: %w", err)
 		}
 	}
 	if _, err := f.commit.Step(); err != nil {
 		// The frames may have reached the log, and be found by a recovery,
 		// even though this process does not see them.
-		_, rollbackErr := f.rollback.Step()
-		return errors.Join(fmt.Errorf("%w: committing: %w", ErrUnknownOutcome, err), rollbackErr)
+		return fmt.Errorf("%w: committing: %w", ErrUnknownOutcome, err)
 	}
 	// The group is durable. If the process dies now, its senders hear
 	// nothing, send again, and aggregation sees the repeats.

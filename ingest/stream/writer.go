@@ -22,7 +22,9 @@ type writer struct {
 	drained  chan struct{} // closed when the committer has ended
 
 	// Owned by the committer until drained is closed.
-	file *file // nil after a failure, until it is opened again
+	file   *file     // nil after a failure, until it is opened again
+	failed int       // records since the last line about such
+	told   time.Time // when that was
 }
 
 // openWriter takes the lock and opens the file.
@@ -137,7 +139,7 @@ func (w *writer) storeGroup(group []*pending) error {
 }
 
 func (w *writer) fail(group []*pending, err error) {
-	w.s.logger.Error("storing a group of records failed", "records", len(group), "err", err)
+	w.tell(len(group), err)
 	outcome := w.s.metrics.failed
 	if errors.Is(err, ErrUnknownOutcome) {
 		outcome = w.s.metrics.unknown
@@ -147,6 +149,19 @@ func (w *writer) fail(group []*pending, err error) {
 		p.at, p.err = 0, err
 		p.done <- struct{}{}
 	}
+}
+
+// tellEvery bounds how often failures are logged: on a full disk, where the log
+// may lie too, every group fails. The metrics count them all.
+const tellEvery = time.Second
+
+func (w *writer) tell(records int, err error) {
+	w.failed += records
+	if time.Since(w.told) < tellEvery {
+		return
+	}
+	w.s.logger.Error("storing records failed", "file", w.s.cfg.Path, "records", w.failed, "err", err)
+	w.failed, w.told = 0, time.Now()
 }
 
 func (w *writer) observe(group []*pending, began time.Time, size int, last schemas.Checkpoint) {
