@@ -84,9 +84,9 @@ func becameOf(t *testing.T, n *Night) (out []string) {
 
 func awaitEntries(t *testing.T, n *Night, want int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(becameOf(t, n)) < want; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(becameOf(t, n)) < want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %d entries within 30 seconds", want)
+			t.Fatalf("no %d entries within %v", want, patience)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (x *pushed) open() stream.Reader {
 // until reads until so many records have come in all, or the shard ends.
 func (x *pushed) until(r stream.Reader, n int) {
 	x.Helper()
-	ctx, cancel := context.WithTimeout(x.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(x.Context(), 2*time.Minute)
 	defer cancel()
 	for len(x.got) < n || n < 0 && !r.Ended() {
 		records, err := r.Read(ctx, 3)

@@ -61,7 +61,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 
 // patience is how long the suite waits for what must happen. Only a failing
 // test waits that long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func opened(t *testing.T, open Opener) Stream {
 	t.Helper()

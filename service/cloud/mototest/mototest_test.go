@@ -189,7 +189,7 @@ func TestMotoEndsWithAProcessThatIsKilled(t *testing.T) {
 	_ = child.Wait() // it was killed
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(10 * time.Second); answers(endpoint); {
+	for deadline := time.After(time.Minute); answers(endpoint); {
 		select {
 		case <-tick.C:
 		case <-deadline:
