@@ -30,7 +30,8 @@ type kind struct {
 // kinds in the order of the table; the first is what others are held against.
 func kinds() []kind {
 	return []kind{
-		{"write(2)", true, startRaw},
+		{"write(2)", true, startWrite},
+		{"send(2)", true, startSend},
 		{"epoll", false, startEpoll},
 		{"portable", false, startPortable},
 		{"gorilla", false, startGorilla},

@@ -15,9 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raw is the limit: sockets, and write(2) of the same bytes to each, from as many
-// threads as there are processors. It reads nothing and knows no protocol.
+// raw is the limit: sockets, and one system call with the same bytes for each,
+// from as many threads as there are processors. It reads nothing and knows no
+// protocol.
 type raw struct {
+	call    call
 	deflate bool
 	sweeps  []chan sweep
 
@@ -33,13 +35,35 @@ type sweep struct {
 	done    *sync.WaitGroup
 }
 
-func startRaw(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
+// call gives a socket bytes, once, without the scheduler's part in a system call:
+// nothing could be leaner.
+type call func(fd int, b []byte) (int, unix.Errno)
+
+func callWrite(fd int, b []byte) (int, unix.Errno) {
+	n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	return int(n), e
+}
+
+func callSend(fd int, b []byte) (int, unix.Errno) {
+	n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), e
+}
+
+func startWrite(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
+	return startRaw(l, p, s, callWrite)
+}
+
+func startSend(ctx context.Context, l *net.TCPListener, p *press, s setup) (hub, error) {
+	return startRaw(l, p, s, callSend)
+}
+
+func startRaw(l *net.TCPListener, p *press, s setup, by call) (hub, error) {
 	// The listener's own descriptor is in Go's poller; a copy of it is ours.
 	file, err := l.File()
 	if err != nil {
 		return nil, fmt.Errorf("taking the listener: %w", err)
 	}
-	h := &raw{press: p, deflate: s.Deflate}
+	h := &raw{press: p, call: by, deflate: s.Deflate}
 	for range runtime.GOMAXPROCS(0) {
 		c := make(chan sweep)
 		h.sweeps = append(h.sweeps, c)
@@ -68,7 +92,7 @@ func (h *raw) accept(listener int, end func()) {
 		for _, frame := range h.press.welcome() {
 			b = append(b, webSocketFrame(frame, h.deflate)...)
 		}
-		write(fd, b)
+		h.write(fd, b)
 		h.sockets = append(h.sockets, fd)
 		h.mu.Unlock()
 	}
@@ -91,7 +115,7 @@ func (h *raw) sweep(shares <-chan sweep) {
 	runtime.LockOSThread()
 	for s := range shares {
 		for _, fd := range s.sockets {
-			write(fd, s.frame)
+			h.write(fd, s.frame)
 		}
 		s.done.Done()
 	}
@@ -104,10 +128,9 @@ func (h *raw) open() int {
 }
 
 // write writes all of b, or gives the socket up: its viewer will be missed.
-func write(fd int, b []byte) {
+func (h *raw) write(fd int, b []byte) {
 	for len(b) > 0 {
-		// Without the scheduler's part in a system call: nothing could be leaner.
-		n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, e := h.call(fd, b)
 		switch {
 		case e == unix.EAGAIN:
 			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 1000); err != nil && !errors.Is(err, unix.EINTR) {

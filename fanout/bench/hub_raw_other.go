@@ -7,4 +7,10 @@ import (
 	"net"
 )
 
-func startRaw(context.Context, *net.TCPListener, *press, setup) (hub, error) { return nil, errNotBuilt }
+func startWrite(context.Context, *net.TCPListener, *press, setup) (hub, error) {
+	return nil, errNotBuilt
+}
+
+func startSend(context.Context, *net.TCPListener, *press, setup) (hub, error) {
+	return nil, errNotBuilt
+}

@@ -59,7 +59,7 @@ func (viewersCommand) Run(ctx context.Context) error {
 // compareCommand is `bench`.
 type compareCommand struct {
 	Connections []int         `help:"Connections." default:"10000,50000"`
-	Kinds       []string      `help:"Only these." enum:"write(2),epoll,portable,gorilla,coder" default:"write(2),epoll,portable,gorilla,coder"`
+	Kinds       []string      `help:"Only these." enum:"write(2),send(2),epoll,portable,gorilla,coder" default:"write(2),send(2),epoll,portable,gorilla,coder"`
 	Bytes       int           `help:"Size of a delta." default:"576"`
 	Paced       int           `help:"Deltas at one a second." default:"10"`
 	Deliveries  int           `help:"Deliveries when saturated, about." default:"2500000"`

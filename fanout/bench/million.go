@@ -14,7 +14,7 @@ import (
 // millionCommand is `bench million`.
 type millionCommand struct {
 	Connections int           `help:"How many." default:"1000000"`
-	Kind        string        `help:"Which server." enum:"write(2),epoll,portable,gorilla,coder" default:"epoll"`
+	Kind        string        `help:"Which server." enum:"write(2),send(2),epoll,portable,gorilla,coder" default:"epoll"`
 	Bytes       int           `help:"Size of a delta." default:"576"`
 	Deltas      int           `help:"Deltas that each viewer gets." default:"3"`
 	Every       time.Duration `help:"Time between them at least; the one before arrives everywhere first." default:"1s"`
