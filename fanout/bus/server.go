@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -201,6 +202,14 @@ func (l natsLogger) Fatalf(format string, v ...any) {
 	l.log.Error("bus server", "message", fmt.Sprintf(format, v...))
 }
 
-func (natsLogger) Noticef(string, ...any) {}
+// Noticef tells of every connection. What matters of it: another cluster's name
+// is only noticed by whichever server hears the other's first, and that is not
+// always the one that calls it an error.
+func (l natsLogger) Noticef(format string, v ...any) {
+	if text := fmt.Sprintf(format, v...); strings.Contains(text, server.ClusterNameConflict.String()) {
+		l.log.Warn("bus server", "message", text)
+	}
+}
+
 func (natsLogger) Debugf(string, ...any)  {}
 func (natsLogger) Tracef(string, ...any)  {}
