@@ -89,3 +89,23 @@ func TestFollowsAreASetHoweverMany(t *testing.T) {
 		}
 	})
 }
+
+// However many take a frame, it is framed once, and deflated only for those who
+// agreed to that.
+func TestAFrameIsBuiltOnceAndDeflatedOnlyForWhoAgreedToIt(t *testing.T) {
+	f := newFrame(deltaFrame(1, 2), 0)
+	first := f.Wire(false)
+	if second := f.Wire(false); &first[0] != &second[0] {
+		t.Error("a plain frame was built twice")
+	}
+	if f.deflated.Load() != nil {
+		t.Error("deflated for nobody")
+	}
+	packed := f.Wire(true)
+	if again := f.Wire(true); &packed[0] != &again[0] || len(packed) >= len(first) {
+		t.Errorf("a frame of %d bytes is %d deflated, or was deflated twice", len(first), len(packed))
+	}
+	if ping := newPing([]byte(`{}`)); &ping.Wire(true)[0] != &ping.Wire(false)[0] {
+		t.Error("a small frame was deflated")
+	}
+}

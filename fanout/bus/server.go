@@ -211,5 +211,5 @@ func (l natsLogger) Noticef(format string, v ...any) {
 	}
 }
 
-func (natsLogger) Debugf(string, ...any)  {}
-func (natsLogger) Tracef(string, ...any)  {}
+func (natsLogger) Debugf(string, ...any) {}
+func (natsLogger) Tracef(string, ...any) {}
