@@ -139,7 +139,7 @@ func (c *ViewersCommand) session(ctx context.Context, find lookup) (*session, er
 	}
 	plan := &Plan{
 		Targets: targets, Viewers: c.Viewers, Follow: c.Follow, All: c.All, Key: c.Key, Deflate: c.Deflate,
-		Ramp: c.Ramp, InFlight: c.InFlight, Sample: c.Sample, Bucket: bucket, Seed: rand.Uint64(),
+		Ramp: c.Ramp, InFlight: c.InFlight, Sample: c.Sample, Bucket: bucket, Seed: rand.Uint64(), Gentle: g.stranger,
 	}
 	if plan.Documents, err = c.documents(ctx, bucket); err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 // dial says which viewer connects now, where, and from which address; ok is
 // false when none does.
 func (c *crowd) dial(now time.Time) (i int, t Target, from netip.Addr, ok bool) {
-	if c.inFlight >= c.plan.InFlight {
+	if c.inFlight >= c.plan.InFlight || now.Before(c.pace) {
 		return 0, t, from, false
 	}
 	if n, due := c.back.due(now); due {
@@ -25,6 +25,9 @@ func (c *crowd) dial(now time.Time) (i int, t Target, from netip.Addr, ok bool) 
 		}
 		i = c.fresh
 		c.fresh++
+	}
+	if c.plan.Gentle {
+		c.pace = now.Add(time.Duration(float64(time.Second) / c.plan.Ramp))
 	}
 	s := &c.seats[i]
 	s.generation++
@@ -256,5 +259,5 @@ func (c *crowd) wait(now time.Time) time.Duration {
 		}
 		least = min(least, next)
 	}
-	return max(least, 0)
+	return max(least, min(c.pace.Sub(now), mostWait), 0)
 }

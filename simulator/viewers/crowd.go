@@ -24,6 +24,7 @@ type crowd struct {
 	seats    []seat
 	fresh    int // seats from here on never connected
 	back     comebacks
+	pace     time.Time // of a gentle plan: nobody connects before
 	inFlight int
 	asked    []overdue // handshakes, the oldest first
 	swept    int       // the next seat that is looked at for silence

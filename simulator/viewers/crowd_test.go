@@ -259,6 +259,36 @@ func TestFailuresWaitLongerAndLongerAndMoveOn(t *testing.T) {
 	}
 }
 
+// A server of somebody else that refuses everybody is knocked at no faster than
+// the ramp, and the driver does not wait in a loop for that.
+func TestAGentlePlanKeepsItsPaceWhenAllAreRefused(t *testing.T) {
+	s := newStage(t, Plan{Viewers: strangerViewers, Ramp: strangerRamp, Gentle: true})
+	var knocks []time.Time
+	for begun := s.now; s.now.Sub(begun) < time.Minute; {
+		if i, _, _, ok := s.crowd.dial(s.now); ok {
+			knocks = append(knocks, s.now)
+			s.crowd.ended(i, syscall.ECONNREFUSED, s.now)
+			continue
+		}
+		wait := s.crowd.wait(s.now)
+		if wait <= 0 {
+			t.Fatalf("after %s nobody connects, and nothing is waited for", s.now.Sub(begun))
+		}
+		s.pass(wait)
+	}
+	for i := strangerRamp; i < len(knocks); i++ {
+		if passed := knocks[i].Sub(knocks[i-strangerRamp]); passed < time.Second {
+			t.Fatalf("connections %d to %d within %s", i-strangerRamp, i, passed)
+		}
+	}
+	if len(knocks) <= strangerViewers {
+		t.Errorf("%d connections in a minute: nobody came back", len(knocks))
+	}
+	if p := (Plan{Targets: []Target{testTarget(1)}, Viewers: 1, Documents: []schemas.DocumentID{"election"}, Gentle: true}); p.Validate() == nil {
+		t.Error("a gentle plan without a ramp is taken")
+	}
+}
+
 func TestARefusalWithATimeIsHonoured(t *testing.T) {
 	s := newStage(t, Plan{})
 	i, _ := s.dial()

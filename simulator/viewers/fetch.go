@@ -3,6 +3,7 @@ package viewers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,9 +44,23 @@ const (
 
 func newFetcher(bucket string) *fetcher {
 	return &fetcher{
-		base: strings.TrimSuffix(bucket, "/") + "/", client: &http.Client{Timeout: fetchTimeout}, slots: make(chan struct{}, fetchesAtOnce),
+		base: strings.TrimSuffix(bucket, "/") + "/", client: &http.Client{Timeout: fetchTimeout, CheckRedirect: stay}, slots: make(chan struct{}, fetchesAtOnce),
 		cache: map[string][]byte{}, past: map[string][]byte{}, pending: map[string][]want{},
 	}
+}
+
+// mostRedirects of one request.
+const mostRedirects = 5
+
+// stay follows redirects within a host: the guard has seen no other.
+func stay(next *http.Request, before []*http.Request) error {
+	if next.URL.Hostname() != before[0].URL.Hostname() {
+		return fmt.Errorf("it leads to %s: %w", next.URL.Hostname(), ErrStranger)
+	}
+	if len(before) > mostRedirects {
+		return errors.New("it leads on and on")
+	}
+	return nil
 }
 
 // fetch begins to get what is wanted, and returns at once.

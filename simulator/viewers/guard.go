@@ -15,7 +15,7 @@ import (
 // network nor named as one's own: a look, not a load.
 const (
 	strangerViewers = 10
-	strangerRamp    = 2 // connections a second
+	strangerRamp    = 2 // connections a second, those that come back included
 )
 
 // ErrStranger is returned for targets that whoever runs this has not said to
@@ -29,6 +29,8 @@ type lookup func(ctx context.Context, network, host string) ([]netip.Addr, error
 type guard struct {
 	operated []string // hosts named exactly, as in the URL
 	lookup   lookup
+
+	stranger bool // a target is not one's own: there may be a look
 }
 
 // load is what is to be done to the targets.
@@ -59,6 +61,7 @@ func (g *guard) targets(ctx context.Context, urls []string, l load) ([]Target, e
 			return nil, fmt.Errorf("%s: %w: say --i-operate %s if it is, or stay at %d viewers, --ramp %d and no storm",
 				u.Hostname(), ErrStranger, u.Hostname(), strangerViewers, strangerRamp)
 		}
+		g.stranger = g.stranger || !own
 		out = append(out, Target{Address: address, Host: u.Host, Path: u.RequestURI(), TLS: u.Scheme == "wss"})
 	}
 	if len(out) == 0 {

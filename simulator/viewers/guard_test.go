@@ -3,6 +3,8 @@ package viewers
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -68,6 +70,9 @@ func TestStrangersAreNotLoaded(t *testing.T) {
 		if _, err := g.targets(t.Context(), []string{c.url}, c.load); (err == nil) != c.ok {
 			t.Errorf("%s, operated %q, %+v: %v", c.url, c.operated, c.load, err)
 		}
+		if look := c.ok && c.load == little; g.stranger != look {
+			t.Errorf("%s, %+v: stranger %v", c.url, c.load, g.stranger)
+		}
 	}
 	if _, err := (&guard{lookup: world.lookup}).targets(t.Context(), nil, little); err == nil {
 		t.Error("no target is taken")
@@ -106,6 +111,34 @@ func TestBucketsAndMetricsOfStrangersAreNotRead(t *testing.T) {
 		if err := g.other(t.Context(), url, targets); (err == nil) != ok {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+}
+
+// What is refused elsewhere is not asked for there: the guard knows of one host.
+func TestARedirectToAnotherHostIsNotFollowed(t *testing.T) {
+	asked := make(chan string, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Host + r.URL.Path
+		switch r.URL.Path {
+		case "/here":
+			http.Redirect(w, r, "/there", http.StatusFound)
+		case "/away":
+			http.Redirect(w, r, "http://localhost"+r.Host[strings.LastIndexByte(r.Host, ':'):]+"/there", http.StatusFound)
+		case "/round":
+			http.Redirect(w, r, "/round", http.StatusFound)
+		}
+	}))
+	defer srv.Close()
+	f := newFetcher(srv.URL)
+	defer f.client.CloseIdleConnections()
+	if _, err := f.get(t.Context(), "here"); err != nil || len(asked) != 2 {
+		t.Errorf("%v after %d requests", err, len(asked))
+	}
+	if _, err := f.get(t.Context(), "away"); !errors.Is(err, ErrStranger) || len(asked) != 3 {
+		t.Errorf("%v after %d requests", err, len(asked))
+	}
+	if _, err := f.get(t.Context(), "round"); err == nil {
+		t.Error("it went on and on")
 	}
 }
 

@@ -40,8 +40,11 @@ type Plan struct {
 	Raw bool `json:"raw,omitempty"`
 
 	// Ramp is connections begun a second; 0: as fast as InFlight lets.
-	Ramp     float64 `json:"ramp"`
-	InFlight int     `json:"in_flight"` // handshakes of one process at a time; default 256
+	Ramp float64 `json:"ramp"`
+	// Gentle makes Ramp the pace of those who come back, too: a server of
+	// somebody else is not to be knocked at by all who were refused.
+	Gentle   bool `json:"gentle,omitempty"`
+	InFlight int  `json:"in_flight"` // handshakes of one process at a time; default 256
 	// Sample is the share of viewers that keep their documents and check every
 	// hash. Snapshots come from Bucket, a URL.
 	Sample float64 `json:"sample"`
@@ -99,6 +102,8 @@ func (p *Plan) Validate() error {
 		return fmt.Errorf("viewers: sample %g, want 0 to 1", p.Sample)
 	case p.Sample > 0 && p.Bucket == "":
 		return errors.New("viewers: a sample needs the bucket's URL")
+	case p.Gentle && p.Ramp == 0:
+		return errors.New("viewers: a gentle plan wants a ramp")
 	case p.Ramp < 0 || p.InFlight < 0:
 		return errors.New("viewers: ramp and handshakes in flight want numbers above 0")
 	}

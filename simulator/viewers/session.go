@@ -46,7 +46,7 @@ func serverUsage(pages []string, pids []int) func(context.Context) (Usage, error
 	if len(pages)+len(pids) == 0 {
 		return nil
 	}
-	client := &http.Client{}
+	client := &http.Client{CheckRedirect: stay}
 	return func(ctx context.Context) (Usage, error) {
 		sum, err := ProcessesUsage(pids...)
 		if err != nil {
