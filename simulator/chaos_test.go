@@ -48,6 +48,7 @@ type chaos struct {
 	copies []*replica
 
 	ending  atomic.Bool
+	ended   chan struct{}  // closed with ending
 	kills   map[string]int // by service; of the killer alone
 	running sync.WaitGroup
 }
@@ -56,6 +57,7 @@ type chaos struct {
 type replica struct {
 	service string
 	args    []string
+	rest    time.Duration // between two lives
 
 	mu  sync.Mutex
 	cmd *exec.Cmd // nil: between two lives. Guarded by mu
@@ -86,14 +88,20 @@ func (t *tail) String() string {
 
 func newChaos(t *testing.T, seed uint64) *chaos {
 	t.Logf("seed %d", seed)
-	c := &chaos{t: t, binary: buildBinary(t), random: rand.New(rand.NewPCG(seed, 0)), kills: map[string]int{}}
+	c := &chaos{t: t, binary: buildBinary(t), random: rand.New(rand.NewPCG(seed, 0)), ended: make(chan struct{}), kills: map[string]int{}}
 	t.Cleanup(c.end)
 	return c
 }
 
+// usualRest is how long a process supervisor waits.
+const usualRest = 150 * time.Millisecond
+
 // add starts a copy, and starts it again whenever it ends.
-func (c *chaos) add(service string, args ...string) {
-	r := &replica{service: service, args: append([]string{service}, args...)}
+func (c *chaos) add(service string, args ...string) { c.addResting(usualRest, service, args...) }
+
+// addResting starts a copy, and starts it again a while after it ends.
+func (c *chaos) addResting(rest time.Duration, service string, args ...string) {
+	r := &replica{service: service, args: append([]string{service}, args...), rest: rest}
 	c.copies = append(c.copies, r)
 	c.running.Go(func() {
 		for !c.ending.Load() {
@@ -101,7 +109,10 @@ func (c *chaos) add(service string, args ...string) {
 				c.t.Error(err)
 				return
 			}
-			time.Sleep(150 * time.Millisecond) // as a process supervisor waits
+			select {
+			case <-time.After(r.rest):
+			case <-c.ended:
+			}
 		}
 	})
 }
@@ -136,29 +147,36 @@ func (r *replica) signal(s syscall.Signal) bool {
 	return r.cmd != nil && r.cmd.Process.Signal(s) == nil
 }
 
-// kill ends a random copy with SIGKILL every now and then until ctx ends. The
-// first round goes through all services, so that none is spared.
+// kill ends a random copy with SIGKILL every now and then until ctx ends.
 func (c *chaos) kill(ctx context.Context) {
-	order := c.random.Perm(len(c.copies))
-	for i := 0; ; i++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Duration(300+c.random.IntN(1500)) * time.Millisecond):
 		}
-		at := c.random.IntN(len(c.copies))
-		if i < len(order) {
-			at = order[i]
-		}
-		if r := c.copies[at]; r.signal(syscall.SIGKILL) {
-			c.kills[r.service]++
+		for _, r := range c.inTurn() {
+			if r.signal(syscall.SIGKILL) {
+				c.kills[r.service]++
+				break
+			}
 		}
 	}
+}
+
+// inTurn are the copies in random order, those of services that were spared so
+// far before the others: a copy between two lives cannot be killed.
+func (c *chaos) inTurn() []*replica {
+	turn := slices.Clone(c.copies)
+	c.random.Shuffle(len(turn), func(i, k int) { turn[i], turn[k] = turn[k], turn[i] })
+	slices.SortStableFunc(turn, func(a, b *replica) int { return min(c.kills[a.service], 1) - min(c.kills[b.service], 1) })
+	return turn
 }
 
 // end stops everything; how a process ends does not matter any more.
 func (c *chaos) end() {
 	c.ending.Store(true)
+	close(c.ended)
 	for _, r := range c.copies {
 		r.signal(syscall.SIGTERM)
 	}
@@ -265,24 +283,30 @@ func chaosNight(t *testing.T, seed uint64, keys ...string) (*drive, service.Data
 	return d, data
 }
 
+// takeover is how long a publisher that was overtaken stays away. On the embedded
+// engines the later of two takes over from the earlier, which then ends.
+const takeover = 5 * time.Second
+
 // TestChaosOnTheEmbeddedEngines: the second ingest takes over when the first is
-// killed, since only one can write the stream; aggregators fight over heads.
+// killed, since only one can write the stream; aggregators fight over heads,
+// publishers take over from each other, and one fanout holds the bus.
 func TestChaosOnTheEmbeddedEngines(t *testing.T) {
 	const seed = 21
 	d, data := chaosNight(t, seed, "ingest", "publish")
 	c := newChaos(t, seed)
-	public, bus, bucket := freeAddress(t), freeAddress(t), t.TempDir()
+	publics, bus, bucket := []string{freeAddress(t), freeAddress(t)}, freeAddress(t), t.TempDir()
 	common := []string{"--data", data.Dir, "--bus", "nats://" + bus}
-	c.add("fanout", "--data", data.Dir, "--bucket", bucket, "--listen", public, "--bus-listen", bus)
+	c.add("fanout", "--data", data.Dir, "--bucket", bucket, "--listen", publics[0], "--bus-listen", bus)
+	c.add("fanout", append(slices.Clone(common), "--bucket", bucket, "--listen", publics[1])...)
 	var ingests []string
 	for range 2 {
 		at := freeAddress(t)
 		ingests = append(ingests, at)
-		c.add("ingest", append(common, "--listen", at, "--limit-failure-rate=-1", "--limit-key-rate=-1")...)
+		c.add("ingest", append(slices.Clone(common), "--listen", at, "--limit-failure-rate=-1", "--limit-key-rate=-1")...)
 		c.add("aggregate", common...)
+		c.addResting(takeover, "publish", append(slices.Clone(common), "--bucket", bucket, "--export-every", "1s", "--export-rate", "1e9", "--heartbeat", "2s")...)
 	}
-	c.add("publish", append(common, "--bucket", bucket, "--export-every", "1s", "--export-rate", "1e9", "--heartbeat", "2s")...)
-	r, err := newRemote(data, "http://"+balancer(t, ingests...), "http://"+balancer(t, public))
+	r, err := newRemote(data, "http://"+balancer(t, ingests...), "http://"+balancer(t, publics...))
 	if err != nil {
 		t.Fatal(err)
 	}
