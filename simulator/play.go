@@ -32,7 +32,7 @@ type target interface {
 const (
 	snapshotPoll = 50 * time.Millisecond
 	// stallAfter is how long nothing may move before the night is given up.
-	stallAfter = 2 * time.Minute
+	stallAfter = 5 * time.Minute
 	// viewersCatchUp bounds how long viewers may take after the last snapshot.
 	viewersCatchUp = 30 * time.Second
 )
@@ -180,9 +180,9 @@ func (p *performance) night(ctx context.Context) error {
 		if !sending && p.latest.Load().Entries() >= p.tracker.entries() {
 			return nil
 		}
-		if moved.stalled(m.sent+m.receipts+m.published, time.Now()) {
-			return fmt.Errorf("nothing has moved for %s: sent %d, receipts %d, published %d of %d entries", stallAfter, m.sent, m.receipts,
-				m.published, p.tracker.entries())
+		if moved.stalled(m.sent+m.receipts+m.inLedger+m.published, time.Now()) {
+			return fmt.Errorf("nothing has moved for %s: sent %d, receipts %d, in the ledger %d, published %d of %d entries", stallAfter, m.sent, m.receipts,
+				m.inLedger, m.published, p.tracker.entries())
 		}
 	}
 }
