@@ -347,7 +347,17 @@ func (k *Keeper) believed() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.cfg.Now()
-	maps.DeleteFunc(k.until, func(_ string, until time.Duration) bool { return now >= until })
+	maps.DeleteFunc(k.until, func(name string, until time.Duration) bool {
+		if now < until {
+			return false
+		}
+		owner := ""
+		if s := k.seen[leasePart+name]; s != nil {
+			owner = s.lease.Owner
+		}
+		k.cfg.Log.Warn("lease expired before it was renewed, the work on it stops here", "name", name, "owner", owner)
+		return true
+	})
 	maps.DeleteFunc(k.behind, func(name string, _ time.Duration) bool {
 		_, ok := k.until[name]
 		return !ok

@@ -1,12 +1,15 @@
 package lease_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +67,9 @@ func TestNoTwoBelieveAndAllComesToRest(t *testing.T) {
 			happened[what] += count
 		}
 	})
+	if testing.Short() {
+		return // a fifth of the nights: too few for everything to happen in
+	}
 	for _, what := range []string{"lost request", "late request", "lost answer", "stall", "join", "crash", "sign-off", "shard closed", "shard opened"} {
 		if happened[what] == 0 {
 			t.Errorf("no %s happened", what)
@@ -228,6 +234,36 @@ func TestAKeeperThatCannotReachTheRegisterStopsToBelieve(t *testing.T) {
 	n.run(n.now + ttl)
 	if w.keeper.Held("shard-00") {
 		t.Error("still believes after a TTL without a word")
+	}
+}
+
+// TestAnExpiredLeaseIsToldOnce: to whoever held it, when it looks again.
+func TestAnExpiredLeaseIsToldOnce(t *testing.T) {
+	t.Parallel()
+	for name, owner := range map[string]string{"another took it": "b", "the register is away": "a"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &breaking{memory: memory{}}
+			var now time.Duration
+			var said bytes.Buffer
+			k, err := lease.New(lease.Config{
+				Register: store, Prefix: "aggregate/", Name: "a", TTL: ttl, Now: func() time.Duration { return now }, Log: slog.New(slog.NewTextHandler(&said, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tick := func() { _, _ = k.Tick(t.Context(), []string{"x"}) } // without a register it says so
+			tick()
+			if store.down = owner == "a"; !store.down {
+				store.memory["aggregate/lease/x"] = []byte(`{"lease":1,"owner":"b","counter":1,"behind_ms":0}`)
+			}
+			now += ttl
+			tick()
+			tick()
+			if n := strings.Count(said.String(), "lease expired"); n != 1 || !strings.Contains(said.String(), "name=x") || !strings.Contains(said.String(), "owner="+owner) {
+				t.Errorf("it was told %d times:\n%s", n, said.String())
+			}
+		})
 	}
 }
 

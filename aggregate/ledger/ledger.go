@@ -19,7 +19,7 @@ import (
 // ErrConflict says that a head was not the one read: another process wrote, or
 // an earlier commit of our own went through after all. Nothing was written.
 // Forget memory, load again, go on.
-var ErrConflict = errors.New("ledger head is not the one that was read")
+var ErrConflict = errors.New("the ledger's head is not the one that was read: another process has written since, or a write of ours came through after all")
 
 // ErrElection says that a ledger belongs to another election, or to another
 // definition of it.
