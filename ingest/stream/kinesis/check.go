@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"tallystream/service/cloud"
 )
 
 // What a shard takes.
@@ -49,7 +51,7 @@ func Check(ctx context.Context, api API, name string, want Expect) (Description,
 	case errors.As(err, &missing):
 		return Description{}, fmt.Errorf("%w: there is no stream %q in this account and region: `tallystream setup` creates it: %w", ErrUnusable, name, err)
 	case err != nil:
-		return Description{}, fmt.Errorf("describing stream %q: %w", name, err)
+		return Description{}, fmt.Errorf("describing stream %q: %w", name, cloud.ExplainOf("stream "+name, err))
 	case out.StreamDescriptionSummary == nil:
 		return Description{}, fmt.Errorf("describing stream %q: empty answer", name)
 	}

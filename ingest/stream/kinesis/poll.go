@@ -76,7 +76,7 @@ func (f *feedState) postpone(ctx context.Context, doing string, err error) error
 		return fmt.Errorf("%w: %s %s: %w", ErrExpired, doing, f.shard, err)
 	case why == refused && !errors.As(err, &inUse), now.Sub(f.failing) >= failingTooLong:
 		f.cfg.Metrics.polls.WithLabelValues("failed").Inc()
-		return fmt.Errorf("%s %s: %w", doing, f.shard, err)
+		return fmt.Errorf("%s %s: %w", doing, f.shard, cloud.ExplainOf("stream "+f.cfg.Stream, err))
 	}
 	outcome := "failed"
 	if why == throttled {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,6 +206,9 @@ func TestPassingFaultsArePutOffAndLastingOnesTold(t *testing.T) {
 			took := r.clock.now.Sub(began)
 			if want := x.want; !errors.Is(err, x.err) || want != nil && !errors.Is(err, want) || took > x.most || x.most > 0 && took < 20*time.Second {
 				t.Errorf("Read failed after %v with %v", took, err)
+			}
+			if _, denied := x.err.(*types.AccessDeniedException); denied && !strings.Contains(err.Error(), "access is denied: allow this action") {
+				t.Errorf("without the right: %v, want what to do", err)
 			}
 			api.err = nil // it passes
 			r.put(0, []byte("a"))
