@@ -24,6 +24,12 @@ export class Authority {
     return this.#steps.findLast((s) => s.from <= index)?.powers;
   }
 
+  // since is who may sign at an index, and who may behind each later change.
+  since(index) {
+    const at = this.#steps.findLastIndex((s) => s.from <= index);
+    return this.#steps.slice(Math.max(at, 0)).map((s) => s.powers);
+  }
+
   // apply takes in a statement of the root keys. It throws where that is invalid;
   // then nothing has changed.
   async apply(index, l) {

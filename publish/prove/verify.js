@@ -39,6 +39,7 @@ export async function verify(options) {
   };
   try {
     await openLatest(v);
+    v.current = await v.source.get("roster.json"); // at least of latest, at most of the checkpoint that comes next
     await openLog(v);
     await openFirstLeaf(v);
     if (!v.all && v.latest) await expectFiles(v);

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,58 @@ func TestAnOfficialsKeyIsReplacedInTheNight(t *testing.T) {
 		}
 	})
 	followsInJavaScript(t, late, keyOf(origin), 5)
+}
+
+// whenRosterIsWritten is a bucket of which a copy is kept where a changed roster is
+// in the log and not in its file yet.
+type whenRosterIsWritten struct {
+	*objects
+	between site
+}
+
+func (w *whenRosterIsWritten) Replace(ctx context.Context, all ...bucket.Object) error {
+	if len(all) == 1 && all[0].Key == schemas.RosterKey {
+		w.between = w.copy()
+	}
+	return w.objects.Replace(ctx, all...)
+}
+
+// TestARosterThatIsBeingChangedAccusesNobody: its file comes behind its leaf, and
+// an old one that stays there is found all the same.
+func TestARosterThatIsBeingChangedAccusesNobody(t *testing.T) {
+	var sites []site
+	synctest.Test(t, func(t *testing.T) {
+		var w *whenRosterIsWritten
+		x := open(t, rooted, func(c *publish.Config) {
+			w = &whenRosterIsWritten{objects: c.Bucket.(*objects)}
+			c.Bucket = w
+		})
+		x.count("oak.1", 1, "official.oak")
+		next := rosterWith("official.oak/2")
+		if err := x.change(rosterChange(1, next, "root.1", "root.2"), next); err != nil {
+			t.Fatal(err)
+		}
+		late := x.close()
+		stale := maps.Clone(late)
+		stale[schemas.RosterKey] = roster()
+		sites = []site{w.between, late, stale}
+	})
+	var variants []variant
+	want := map[string]verify.Verdict{"being written": verify.Incomplete, "written": verify.Verified, "an old one": verify.Failed}
+	for i, name := range []string{"being written", "written", "an old one"} {
+		r, _ := check(t, verify.Options{Source: sites[i], All: true})
+		if r.Verdict != want[name] || want[name] == verify.Failed && !strings.Contains(print(r), "is not the roster in force") {
+			t.Errorf("%s:\n%s", name, print(r))
+		}
+		v := against(sites[1], sites[i])
+		v.Name, v.All = name, true
+		variants = append(variants, v)
+	}
+	for name, r := range askJavaScript(t, sites[1], variants) {
+		if r.Verdict != want[name] {
+			t.Errorf("%s, in JavaScript:\n%s", name, print(&r))
+		}
+	}
 }
 
 // TestASubmissionThatKeysInForceDidNotSignIsNotPublished: it pauses publication,

@@ -120,7 +120,8 @@ type verification struct {
 	powered    []indexed // leaves that auth was fed
 	election   *schemas.Election
 	definition []byte
-	roster     []byte
+	roster     []byte                          // in force for the next leaf
+	current    []byte                          // roster.json; nil: it is not there
 	ring       atomic.Pointer[schemas.Keyring] // in force for the next leaf
 
 	paused   bool // a pause stands in the log
@@ -155,6 +156,9 @@ type made struct {
 
 func (v *verification) run(ctx context.Context) error {
 	if err := v.openLatest(ctx); err != nil {
+		return err
+	}
+	if err := v.openCurrent(ctx); err != nil {
 		return err
 	}
 	if err := v.openCheckpoint(ctx); err != nil {
@@ -227,6 +231,16 @@ func (v *verification) openLatest(ctx context.Context) error {
 		v.report.find(CheckChain, schemas.LatestKey, "%v", err)
 	}
 	return nil
+}
+
+// openCurrent reads the roster that the bucket says is in force, between latest
+// and the checkpoint: it is then at least that of the one, and at most that of the
+// other.
+func (v *verification) openCurrent(ctx context.Context) (err error) {
+	if v.current, err = v.o.Source.Get(ctx, schemas.RosterKey); errors.Is(err, log.ErrAbsent) {
+		return nil // found at the end
+	}
+	return err
 }
 
 // peekSnapshot reads a note without checking a signature.

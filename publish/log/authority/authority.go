@@ -146,6 +146,12 @@ func (a *Authority) At(index int64) *Powers {
 	return a.powers[i-1]
 }
 
+// Since returns the powers in force at an index, and those that followed.
+func (a *Authority) Since(index int64) []*Powers {
+	i := sort.Search(len(a.from), func(i int) bool { return a.from[i] > index })
+	return slices.Clone(a.powers[max(i-1, 0):])
+}
+
 // found makes the first powers.
 func found(d *leaf.Definition) (*Powers, error) {
 	p := &Powers{
