@@ -47,6 +47,7 @@ func withFiles(c *publish.Config) {
 // results are all final documents and files by their names.
 func results(t *testing.T, store *strictBucket, e *election) map[string]string {
 	chain := checkChain(t, store, e)
+	mustVerify(t, store, e)
 	out := map[string]string{}
 	for _, m := range manifestOf(t, store, chain[len(chain)-1]) {
 		out[m.Name] = string(store.must(m.Key))
@@ -222,6 +223,7 @@ func checkReadable(t *testing.T, store *strictBucket, e *election) []schemas.Sna
 	if logged := checkLog(t, store, e); logged != len(numbers) && logged != len(numbers)+1 {
 		t.Errorf("the log has %d snapshots, the bucket %d", logged, len(numbers))
 	}
+	checkVerified(t, store, e)
 	return numbers
 }
 

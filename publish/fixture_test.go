@@ -54,6 +54,7 @@ func smallElection() *schemas.Definition {
 type election struct {
 	*schemas.Election
 	definition []byte
+	roster     []byte
 	signer     note.Signer
 	verifier   note.Verifier
 	vkey       string
@@ -85,7 +86,54 @@ func openElection(t testing.TB, d *schemas.Definition) *election {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &election{e, b, signer, verifier, vkey, nil}
+	return &election{e, b, rosterOf(t, official, supervisors...), signer, verifier, vkey, nil}
+}
+
+// Who signs in these elections, so that what is published can be verified.
+const official = "official.1"
+
+var supervisors = []string{"supervisor.1", "supervisor.2"}
+
+// seat is the key of an official or a supervisor, the same in every run.
+func seat(t testing.TB, name string) (note.Signer, string) {
+	t.Helper()
+	private, verifier, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte(slices.Concat([]byte(name), make([]byte, 32))[:32]))}, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, verifier
+}
+
+func seats(t testing.TB, names ...string) (out []note.Signer) {
+	t.Helper()
+	for _, name := range names {
+		signer, _ := seat(t, name)
+		out = append(out, signer)
+	}
+	return out
+}
+
+// rosterOf is a roster of an official and these supervisors.
+func rosterOf(t testing.TB, official string, supervisors ...string) []byte {
+	t.Helper()
+	roster := schemas.Roster{Schema: schemas.RosterSchema, Election: "test-2026"}
+	for i, name := range append([]string{official}, supervisors...) {
+		_, verifier := seat(t, name)
+		role := schemas.Supervisor
+		if i == 0 {
+			role = schemas.Official
+		}
+		roster.Keys = append(roster.Keys, schemas.KeyEntry{Key: verifier, Role: role})
+	}
+	b, err := json.Marshal(roster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // books is a stream and a ledger in memory, as the aggregators keep them. It
@@ -144,8 +192,12 @@ func (b *books) submit(unit schemas.UnitID, revision schemas.Revision, cells []s
 	if !ok {
 		b.t.Fatalf("no unit %s", unit)
 	}
-	body := b.e.AppendBody(nil, u, revision, cells, nil, b.correction(u, cells, kind))
-	record, err := schemas.AppendEnvelope(nil, b.e.Definition.Origin, unit, revision, body, b.e.signer)
+	correction, signers := b.correction(u, cells, kind), seats(b.t, official)
+	if correction != nil {
+		signers = seats(b.t, supervisors...)
+	}
+	body := b.e.AppendBody(nil, u, revision, cells, nil, correction)
+	record, err := schemas.AppendEnvelope(nil, b.e.Definition.Origin, unit, revision, body, signers...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -192,7 +244,7 @@ func (b *books) state(h *held) schemas.HoldState {
 func (b *books) release(h *held, reason schemas.ReleaseReason, text string) {
 	b.t.Helper()
 	id := b.e.Units[h.unit].ID
-	note, err := schemas.AppendRelease(nil, b.e.Definition.Origin, id, h.entry.Revision, h.entry.Digest, reason, text, b.e.signer)
+	note, err := schemas.AppendRelease(nil, b.e.Definition.Origin, id, h.entry.Revision, h.entry.Digest, reason, text, seats(b.t, supervisors...)...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -340,7 +392,7 @@ func (b *books) config(store interface {
 	publish.Register
 }, announcer publish.Announcer, wake <-chan struct{}) publish.Config {
 	return publish.Config{
-		Election: b.e.Election, Definition: b.e.definition, Roster: []byte(`{"keys":[]}`),
+		Election: b.e.Election, Definition: b.e.definition, Roster: b.e.roster,
 		Ledger: b, Register: store, Bucket: store, Announcer: announcer,
 		Signer: b.e.signer, VerifierKey: b.e.vkey, Wake: wake,
 		Metrics: publish.NewMetrics(prometheus.NewRegistry()),

@@ -441,6 +441,7 @@ func TestASequencerThatSleptAtAnyWriteCannotForkTheLog(t *testing.T) {
 				rest(t, b, last)
 				last.mustEnd()
 				checkChain(t, store, e)
+				mustVerify(t, store, e)
 			})
 		})
 	}

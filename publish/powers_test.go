@@ -1,10 +1,8 @@
 package publish_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,20 +27,6 @@ func rootKey(t testing.TB) (note.Signer, string) {
 		t.Fatal(err)
 	}
 	return signer, verifier
-}
-
-// rosterOf is a roster of these officials.
-func rosterOf(t testing.TB, names ...string) []byte {
-	t.Helper()
-	keys := []string{}
-	for _, n := range names {
-		_, v, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte(slices.Concat([]byte(n), make([]byte, 32))[:32]))}, n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, fmt.Sprintf(`{"key":%q,"role":"official"}`, v))
-	}
-	return []byte(`{"schema":"tallystream.roster/1","election":"test-2026","keys":[` + strings.Join(keys, ",") + `]}`)
 }
 
 // rosterChange is the first change of a log, to a roster.
@@ -87,6 +71,7 @@ func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
 		}), newViewer(t, store), rooted)
 		time.Sleep(40 * time.Second)
 		_ = n.end() // how a dead process ended does not matter
+		checkVerified(t, store, e)
 
 		again := begin(t, b, store.process(nil), newViewer(t, store), rooted)
 		time.Sleep(40 * time.Second)
@@ -111,6 +96,7 @@ func TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce(t *testing.T) {
 		if found != 1 {
 			t.Errorf("the change stands %d times in the log", found)
 		}
+		mustVerify(t, store, e)
 		return keys
 	}
 	var keys []string
