@@ -53,12 +53,13 @@ func smallElection() *schemas.Definition {
 // election is an open election and the key of its publisher.
 type election struct {
 	*schemas.Election
-	definition []byte
-	roster     []byte
-	signer     note.Signer
-	verifier   note.Verifier
-	vkey       string
-	books      *books // the first that were opened
+	definition            []byte
+	roster                []byte
+	official, supervisors []note.Signer
+	signer                note.Signer
+	verifier              note.Verifier
+	vkey                  string
+	books                 *books // the first that were opened
 }
 
 // seeded is a source of bytes for keys that are the same in every run.
@@ -86,7 +87,10 @@ func openElection(t testing.TB, d *schemas.Definition) *election {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &election{e, b, rosterOf(t, official, supervisors...), signer, verifier, vkey, nil}
+	return &election{
+		Election: e, definition: b, roster: rosterOf(t, official, supervisors...), signer: signer, verifier: verifier, vkey: vkey,
+		official: seats(t, official), supervisors: seats(t, supervisors...),
+	}
 }
 
 // Who signs in these elections, so that what is published can be verified.
@@ -192,9 +196,9 @@ func (b *books) submit(unit schemas.UnitID, revision schemas.Revision, cells []s
 	if !ok {
 		b.t.Fatalf("no unit %s", unit)
 	}
-	correction, signers := b.correction(u, cells, kind), seats(b.t, official)
+	correction, signers := b.correction(u, cells, kind), b.e.official
 	if correction != nil {
-		signers = seats(b.t, supervisors...)
+		signers = b.e.supervisors
 	}
 	body := b.e.AppendBody(nil, u, revision, cells, nil, correction)
 	record, err := schemas.AppendEnvelope(nil, b.e.Definition.Origin, unit, revision, body, signers...)
@@ -244,7 +248,7 @@ func (b *books) state(h *held) schemas.HoldState {
 func (b *books) release(h *held, reason schemas.ReleaseReason, text string) {
 	b.t.Helper()
 	id := b.e.Units[h.unit].ID
-	note, err := schemas.AppendRelease(nil, b.e.Definition.Origin, id, h.entry.Revision, h.entry.Digest, reason, text, seats(b.t, supervisors...)...)
+	note, err := schemas.AppendRelease(nil, b.e.Definition.Origin, id, h.entry.Revision, h.entry.Digest, reason, text, b.e.supervisors...)
 	if err != nil {
 		b.t.Fatal(err)
 	}
