@@ -236,6 +236,32 @@ func TestAProcessThatDiesIsAnErrorNotALowerNumber(t *testing.T) {
 	}
 }
 
+// A server that has no descriptor left for its metrics page is what a load may
+// find out: it is reported with all that viewers saw.
+func TestAServerThatCannotSayWhatItUsesLosesNoReport(t *testing.T) {
+	t.Parallel()
+	x := startTier(t, newPress("contest/a"), fanout.Config{})
+	s, err := testCommand(x, 20).session(t.Context(), net.DefaultResolver.LookupNetIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	s.out, s.server = io.Discard, func(context.Context) (Usage, error) {
+		if asked++; asked > 1 {
+			return Usage{}, errNoUsage
+		}
+		return Usage{1, 2}, nil
+	}
+	r, err := s.run(t.Context())
+	if err != nil || !r.Good || r.Open != 20 || r.Server != nil || r.ServerUnread != errNoUsage.Error() || asked != 2 {
+		t.Fatalf("%+v, %v, asked %d times", r, err, asked)
+	}
+	var text bytes.Buffer
+	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "is not known: "+errNoUsage.Error()) {
+		t.Errorf("%s, %v", text.String(), err)
+	}
+}
+
 // TestTheReportIsJSONWithEveryNumber: a program reads back what was written.
 func TestTheReportIsJSONWithEveryNumber(t *testing.T) {
 	r := Report{

@@ -36,9 +36,10 @@ type Report struct {
 
 	DeliveriesPerSecond float64 `json:"deliveries_per_second"` // while all were there
 
-	Storms []StormReport `json:"storms,omitempty"`
-	Client Cost          `json:"client"`
-	Server *Cost         `json:"server,omitempty"` // of those whose --status or --pid was named
+	Storms       []StormReport `json:"storms,omitempty"`
+	Client       Cost          `json:"client"`
+	Server       *Cost         `json:"server,omitempty"`        // of those whose --status or --pid was named
+	ServerUnread string        `json:"server_unread,omitempty"` // why it is not known
 }
 
 // StormReport is how viewers came back after they were cut off.
@@ -150,6 +151,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	cost("client", &r.Client)
 	if r.Server != nil {
 		cost("server", r.Server)
+	}
+	if r.ServerUnread != "" {
+		row("server", "is not known: %s", r.ServerUnread)
 	}
 	for _, p := range r.Problems {
 		row("PROBLEM", "%s", p)

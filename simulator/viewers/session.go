@@ -33,6 +33,8 @@ type session struct {
 	begun time.Time
 	all   time.Time // when all were there, or not waited for any more
 
+	unread error // why the servers' account is not known to the end
+
 	usage [3]sides // at the beginning, when all were there, at the end
 	held  *Tally   // when all were there
 	storm []StormReport
@@ -117,11 +119,19 @@ func (s *session) account(ctx context.Context, at int) (err error) {
 	if s.usage[at].client, err = s.crew.Usage(); err != nil && len(s.crew.Processes()) > 0 {
 		return err
 	}
-	if s.server != nil {
-		s.usage[at].server, err = s.server(ctx)
-		return err
-	}
+	s.usage[at].server = s.served(ctx)
 	return nil
+}
+
+// served is what the servers used until now. One that is so full that it cannot
+// say so does not end the run: that is what it was made to find out.
+func (s *session) served(ctx context.Context) Usage {
+	if s.server == nil || s.unread != nil {
+		return Usage{}
+	}
+	u, err := s.server(ctx)
+	s.unread = err
+	return u
 }
 
 // connect waits until all are there, or no longer.
@@ -164,12 +174,7 @@ func (s *session) strike(ctx context.Context) error {
 		return err
 	}
 	r := StormReport{AtSeconds: time.Since(s.all).Seconds(), SpreadSeconds: s.spread.Seconds()}
-	var used Usage
-	if s.server != nil {
-		if used, err = s.server(lasting); err != nil {
-			return err
-		}
-	}
+	used := s.served(lasting)
 	begun := time.Now()
 	if err := s.crew.Storm(lasting, s.share, s.spread); err != nil {
 		return err
@@ -181,11 +186,7 @@ func (s *session) strike(ctx context.Context) error {
 	r.BackSeconds = time.Since(begun).Seconds()
 	d := back.Since(before)
 	r.Dropped, r.Missing, r.Failures, r.GapsMeanwhile, r.CaughtUp, r.SnapsMeanwhile = d.Dropped, back.Missing, d.Failures, d.Gaps, d.CaughtUp, d.Snaps
-	if s.server != nil {
-		now, err := s.server(lasting)
-		if err != nil {
-			return err
-		}
+	if now := s.served(lasting); s.unread == nil {
 		r.ServerCPU = now.CPUSeconds - used.CPUSeconds
 	}
 	s.storm = append(s.storm, r)
@@ -225,7 +226,10 @@ func (s *session) report(t *Tally, end time.Time, interrupted bool) *Report {
 			r.Problems = append(r.Problems, fmt.Sprintf("%s viewers were not back %.0f s after a storm", grouped(storm.Missing), storm.BackSeconds))
 		}
 	}
-	if s.server != nil {
+	switch {
+	case s.unread != nil:
+		r.ServerUnread = s.unread.Error()
+	case s.server != nil:
 		server := costOf(s.usage[0].server, s.usage[1].server, s.usage[2].server, d.Deliveries, t.Viewers)
 		r.Server = &server
 	}
