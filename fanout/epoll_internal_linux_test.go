@@ -3,6 +3,7 @@ package fanout
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+
+	"tallystream/schemas"
 )
 
 // startEpoll runs the engine with another accept4.
@@ -54,16 +57,22 @@ func startEpoll(t *testing.T, cfg Config, accept4 func(fd int) (int, unix.Sockad
 // exhausted is how often that became of connections that could not be taken.
 func exhausted(t *testing.T, r *prometheus.Registry, outcome string) float64 {
 	t.Helper()
+	return counted(t, r, "accept_exhausted_total", outcome)
+}
+
+// counted is the counter of that name, with that label if it has one.
+func counted(t *testing.T, r *prometheus.Registry, name, label string) float64 {
+	t.Helper()
 	families, err := r.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() != "tallystream_fanout_accept_exhausted_total" {
+		if f.GetName() != "tallystream_fanout_"+name {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			if m.GetLabel()[0].GetValue() == outcome {
+			if len(m.GetLabel()) == 0 || m.GetLabel()[0].GetValue() == label {
 				return m.GetCounter().GetValue()
 			}
 		}
@@ -246,4 +255,47 @@ func FuzzHandshake(f *testing.F) {
 			t.Fatal(got)
 		}
 	})
+}
+
+// A socket that takes nothing is waited for, not asked again and again, and one
+// that took everything is not asked at all: meanwhile the loops, which look at
+// the clock once a round, stand still.
+func TestALoopDoesNotSpinForASocketThatIsFullOrWas(t *testing.T) {
+	var looks atomic.Int64
+	registry := prometheus.NewRegistry()
+	s, addr := startEpoll(t, Config{Metrics: NewMetrics(registry), Now: func() time.Time {
+		looks.Add(1)
+		return time.Now()
+	}}, nil)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, strings.Replace(liveHandshake, "/v1/live", "/v1/live?g=contest/c&e=1&v=1", 1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return s.hub.Sessions() == 1 })
+	d := schemas.Delta{Epoch: 1, Document: keyed, From: 1, To: 2, Log: 2, Lines: [][]byte{
+		fmt.Appendf(nil, `{"contest":"c","unit":"u1","reporting":1,"units":1,"votes":{"%s":[1]}}`, strings.Repeat("a", 16<<20)),
+	}}
+	s.OnDelta(d.AppendFrame(nil))
+	eventually(t, func() bool { return counted(t, registry, "frame_bytes_total", "") > 16<<20 }) // the loop has begun to write it
+	rests := func(when string) {
+		t.Helper()
+		before := looks.Load()
+		time.Sleep(300 * time.Millisecond) // a loop that spins goes round thousands of times
+		if n := looks.Load() - before; n > 100 {
+			t.Errorf("%s: %d looks at the clock while there was nothing to do", when, n)
+		}
+	}
+	rests("full")
+	if n := s.hub.Sessions(); n != 1 {
+		t.Fatalf("%d sessions: the viewer went", n)
+	}
+	if _, err := io.CopyN(io.Discard, c, 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, c) // the rest of it, until the test ends
+	rests("empty again")
 }
