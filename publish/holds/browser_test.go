@@ -46,7 +46,7 @@ func openTab(t *testing.T) *tab {
 // to its tab.
 func attach(t *testing.T, file string) *websocket.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		b, _ := os.ReadFile(file) // it comes when the browser is ready
@@ -84,10 +84,13 @@ func targets(t *testing.T, port string) (out []target) {
 	return out
 }
 
-// do gives a command and decodes its result.
-func (b *tab) do(method string, params, result any) {
+// patience is how long a browser on a busy machine may take for anything.
+const patience = time.Minute
+
+// do gives a command and decodes its result. The error is the page's.
+func (b *tab) do(method string, params, result any) error {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
 	b.last++
 	must(b, wsjson.Write(ctx, b.conn, map[string]any{"id": b.last, "method": method, "params": params}))
@@ -102,35 +105,48 @@ func (b *tab) do(method string, params, result any) {
 			continue // an event
 		}
 		if answer.Error != nil {
-			b.Fatalf("%s: %s", method, answer.Error)
+			return fmt.Errorf("%s: %s", method, answer.Error)
 		}
 		if result != nil {
 			must(b, json.Unmarshal(answer.Result, result))
 		}
-		return
+		return nil
 	}
 }
 
-func (b *tab) show(url string) { b.do("Page.navigate", map[string]any{"url": url}, nil) }
+func (b *tab) show(url string) {
+	b.Helper()
+	must(b, b.do("Page.navigate", map[string]any{"url": url}, nil))
+}
 
-// says is what an expression of the page is, spelled.
-func (b *tab) says(expression string) string {
+// evaluate is what an expression of the page is, spelled. It fails while the page
+// is left for another one.
+func (b *tab) evaluate(expression string) (string, error) {
 	b.Helper()
 	var said struct {
 		Result struct {
 			Value any `json:"value"`
 		} `json:"result"`
 	}
-	b.do("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &said)
-	return fmt.Sprint(said.Result.Value)
+	err := b.do("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &said)
+	return fmt.Sprint(said.Result.Value), err
 }
 
-// until waits until an expression of the page has a part.
+// says is an expression of a page that stays.
+func (b *tab) says(expression string) string {
+	b.Helper()
+	said, err := b.evaluate(expression)
+	must(b, err)
+	return said
+}
+
+// until waits until an expression has a part, on this page or the one that comes.
 func (b *tab) until(expression, part string) {
 	b.Helper()
 	said := ""
-	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
-		if said = b.says(expression); strings.Contains(said, part) {
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(50 * time.Millisecond) {
+		var err error
+		if said, err = b.evaluate(expression); err == nil && strings.Contains(said, part) {
 			return
 		}
 	}
@@ -171,7 +187,7 @@ func TestALivePageSaysThatNumbersFell(t *testing.T) {
 		t.Errorf("%s lines have more than one link", n)
 	}
 	r.listed(`"unit":"`+unit+`"`, `"state":"released"`)
-	b.says(link + `.click()`)
+	b.says(`setTimeout(() => ` + link + `.click())`) // the answer comes before the page is left
 	b.until(`location.pathname + location.hash`, "/corrections.html#at-leon")
 	b.until(`document.getElementById("at-leon")?.innerText`, fine.Text)
 }

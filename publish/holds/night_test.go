@@ -107,7 +107,7 @@ func (r *running) site() siteFlags { return siteFlags{Site: r.night.PublicURL()}
 // listed waits until the public list of holds has a line with all of these words.
 func (r *running) listed(words ...string) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	for {
 		out, errs, _ := r.run(&ListCommand{siteFlags: r.site(), All: true, JSON: true}, "")
