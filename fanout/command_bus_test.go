@@ -1,20 +1,18 @@
 package fanout
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tallystream/service/servicetest"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -63,7 +61,7 @@ func TestTheFlagsOfTheBusMakeNodesACluster(t *testing.T) {
 			return -1
 		}
 	}
-	first, second := FreeAddress(t), FreeAddress(t)
+	first, second := servicetest.FreeAddress(t), servicetest.FreeAddress(t)
 	routes := []string{"--bus-route=" + first, "--bus-route=" + second} // the same on every node
 	a := start(append(routes, "--bus-cluster-listen="+first)...)
 	b := start(append(routes, "--bus-cluster-listen="+second)...)
@@ -116,20 +114,4 @@ func TestAFileOfMediaKeysThatCannotBeReadIsNamedAtTheStart(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-}
-
-// FreeAddress is one that nobody listens on, and nobody will be given: on Linux
-// the whole of 127.0.0.0/8 is this machine, and others are given ports of its first address.
-func FreeAddress(t *testing.T) string {
-	t.Helper()
-	host := "127.0.0.1"
-	if runtime.GOOS == "linux" {
-		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(63), rand.IntN(256), 1+rand.IntN(254))
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

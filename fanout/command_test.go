@@ -14,6 +14,7 @@ import (
 	"tallystream/fanout/viewer"
 	"tallystream/publish/bucket"
 	"tallystream/schemas"
+	"tallystream/service/servicetest"
 )
 
 const commandDefinition = `{"schema":"tallystream.definition/1","election":"small-2026","name":"Small election","date":"2026-11-03",
@@ -30,7 +31,7 @@ func TestTheServiceCarriesDeltasFromItsBusToViewers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &fanout.Command{
-		Data: dir, Bucket: filepath.Join(dir, "public"), Listen: fanout.FreeAddress(t), BusListen: fanout.FreeAddress(t), Status: fanout.FreeAddress(t),
+		Data: dir, Bucket: filepath.Join(dir, "public"), Listen: servicetest.FreeAddress(t), BusListen: servicetest.FreeAddress(t), Status: servicetest.FreeAddress(t),
 		Listeners: 2, Compress: true,
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"tallystream/fanout/bus"
 	"tallystream/schemas"
+	"tallystream/service/servicetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -172,12 +172,7 @@ func TestHintTopicsAreOneToken(t *testing.T) {
 }
 
 func TestMessagesSentWhileTheBusIsAwayArriveWhenItIsBack(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := servicetest.FreeAddress(t)
 	sender, receiver := connect(t, bus.Options{URL: "nats://" + addr}), connect(t, bus.Options{URL: "nats://" + addr})
 	r := newRecorder()
 	if err := receiver.Receive(r); err != nil {
