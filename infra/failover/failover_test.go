@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"tallystream/service/servicetest"
 )
 
 // night is one election, whose stores both regions reach: the home's data.
@@ -41,21 +42,11 @@ type process struct {
 	done   chan error
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func (n *night) start(name string, arguments ...string) *process {
 	n.t.Helper()
 	p := &process{t: n.t, name: name, done: make(chan error, 1)}
 	if name != "simulate" {
-		p.status = freeAddress(n.t)
+		p.status = servicetest.FreeAddress(n.t)
 		arguments = append(arguments, "--status", p.status)
 	}
 	p.cmd = exec.Command(n.binary, append([]string{name, "--data", n.data}, arguments...)...)
@@ -84,7 +75,7 @@ func (p *process) signal(s syscall.Signal) {
 
 // metric reads one from the process's page; ok is false while there is none.
 func (p *process) metric(name string) (v float64, ok bool) {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: 10 * time.Second}
 	res, err := client.Get("http://" + p.status + "/metrics")
 	if err != nil {
 		return 0, false
@@ -97,6 +88,21 @@ func (p *process) metric(name string) (v float64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// value is what a process says of a metric as soon as it answers.
+func (n *night) value(ctx context.Context, p *process, name string) float64 {
+	n.t.Helper()
+	for {
+		if v, ok := p.metric(name); ok {
+			return v
+		}
+		select {
+		case <-ctx.Done():
+			n.t.Fatalf("%s does not say its %s: %v", p.name, name, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // await polls from outside, as an operator would.
@@ -153,18 +159,24 @@ func build(t *testing.T) string {
 const (
 	logSize = "tallystream_publish_log_size"
 	epoch   = "tallystream_publish_epoch"
+	// conflicts are an aggregator's swaps of a head that came too late.
+	conflicts = `tallystream_aggregate_restarts_total{reason="conflict"}`
 )
+
+// Submissions of the night that pass in each of its parts; there are about 450.
+const untilCutOff, untilBack = 60, 150
 
 // TestTheWriterMovesWhileTheOldOneIsCutOffAndComesBack plays a county's night.
 // East counts and publishes; it is cut off, not dead; west takes over; east comes
 // back in the middle. Every published number must be what was sent, one chain of
-// snapshots must have come of it, and east must have stopped by itself.
+// snapshots must have come of it, and east must have stopped by itself. A gate before
+// ingest keeps the night from being over before all of that has happened.
 func TestTheWriterMovesWhileTheOldOneIsCutOffAndComesBack(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	n := &night{
 		t: t, binary: build(t), data: t.TempDir(), bucket: t.TempDir(),
-		ingestAt: freeAddress(t), publicAt: freeAddress(t), busAt: freeAddress(t),
+		ingestAt: servicetest.FreeAddress(t), publicAt: servicetest.FreeAddress(t), busAt: servicetest.FreeAddress(t),
 	}
 	election := []string{"--data", n.data, "--generate", "county", "--seed", "11", "--revisions", "3"}
 	if out, err := exec.CommandContext(ctx, n.binary, append([]string{"simulate", "--prepare"}, election...)...).CombinedOutput(); err != nil {
@@ -172,18 +184,28 @@ func TestTheWriterMovesWhileTheOldOneIsCutOffAndComesBack(t *testing.T) {
 	}
 	n.viewing = n.start("fanout", "--bucket", n.bucket, "--listen", n.publicAt, "--bus-listen", n.busAt)
 	n.ingesting = n.start("ingest", "--bus", "nats://"+n.busAt, "--bucket", n.bucket, "--listen", n.ingestAt, "--limit-failure-rate=-1", "--limit-key-rate=-1")
+	gate := servicetest.StartGate(t, "http://"+n.ingestAt, 0)
 	n.east = n.startWriter()
 	n.simulate = n.start("simulate", "--generate", "county", "--seed", "11", "--revisions", "3", "--speed", "100/s", "--viewers", "5",
-		"--ingest", "http://"+n.ingestAt, "--public", "http://"+n.publicAt)
+		"--ingest", gate.URL, "--public", "http://"+n.publicAt)
 
+	gate.Open(untilCutOff)
 	n.await(ctx, "east publishing", func() bool { v, _ := n.east.publish.metric(logSize); return v >= 20 })
-	before, _ := n.east.publish.metric(epoch)
+	before, size := n.value(ctx, n.east.publish, epoch), n.value(ctx, n.east.publish, logSize)
 	n.cutOff(ctx, n.east)
 
 	n.west = n.startWriter()
-	n.await(ctx, "west publishing beyond east", func() bool { v, _ := n.west.publish.metric(logSize); return v >= 60 })
+	gate.Open(untilBack - untilCutOff)
+	n.await(ctx, "west publishing beyond east", func() bool { v, _ := n.west.publish.metric(logSize); return v >= size+40 })
 	n.east.aggregate.signal(syscall.SIGCONT)
 	n.east.publish.signal(syscall.SIGCONT)
+	var east, west float64 // swaps of the head that came too late
+	n.await(ctx, "the ledger's head fencing east or west", func() bool {
+		east, _ = n.east.aggregate.metric(conflicts) // none is said before the first
+		west, _ = n.west.aggregate.metric(conflicts)
+		return east+west > 0
+	})
+	gate.OpenWide()
 
 	select {
 	case err := <-n.east.publish.done:
@@ -201,15 +223,8 @@ func TestTheWriterMovesWhileTheOldOneIsCutOffAndComesBack(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the night did not end")
 	}
-	if after, _ := n.west.publish.metric(epoch); before == 0 || after <= before {
+	if after := n.value(ctx, n.west.publish, epoch); before == 0 || after <= before {
 		t.Errorf("epoch %v before the move and %v after", before, after)
 	}
-	conflicts := func(p *process) float64 {
-		v, _ := p.metric(`tallystream_aggregate_restarts_total{reason="conflict"}`)
-		return v
-	}
-	t.Logf("swaps of the head that came too late: east %v, west %v", conflicts(n.east.aggregate), conflicts(n.west.aggregate))
-	if conflicts(n.east.aggregate)+conflicts(n.west.aggregate) == 0 {
-		t.Error("the two writers never met: the ledger's head fenced nobody")
-	}
+	t.Logf("epoch %v, then %v; by then fenced: east %v times, west %v", before, n.value(ctx, n.west.publish, epoch), east, west)
 }
