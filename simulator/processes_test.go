@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 
 	"tallystream/schemas"
 	"tallystream/service"
+	"tallystream/service/servicetest"
+	"tallystream/simulator/script"
 )
 
 // services is a deployment of four processes on one machine.
@@ -49,24 +50,13 @@ func buildBinary(t *testing.T) string {
 	return path
 }
 
-// freeAddress is one that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func startServices(t *testing.T, data service.Data) *services {
 	s := &services{
-		t: t, binary: buildBinary(t), data: data, bucket: t.TempDir(), ingest: freeAddress(t), public: freeAddress(t), bus: freeAddress(t),
+		t: t, binary: buildBinary(t), data: data, bucket: t.TempDir(), ingest: servicetest.FreeAddress(t), public: servicetest.FreeAddress(t), bus: servicetest.FreeAddress(t),
 		statuses: map[string]string{}, running: map[string]*exec.Cmd{}, logs: map[string]*bytes.Buffer{},
 	}
 	for _, name := range serviceNames {
-		s.statuses[name] = freeAddress(t)
+		s.statuses[name] = servicetest.FreeAddress(t)
 		s.logs[name] = new(bytes.Buffer)
 		s.start(name)
 	}
@@ -130,7 +120,7 @@ func (s *services) stopAll() {
 // waitReady polls a process from outside, as a load balancer would.
 func (s *services) waitReady(name string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 4*time.Minute)
 	defer cancel()
 	var last string
 	for ctx.Err() == nil {
@@ -153,19 +143,27 @@ func (s *services) waitReady(name string) {
 }
 
 // killEach kills one service after the other, each once the log has grown by a
-// share, and starts it again.
-func (s *services) killEach(ctx context.Context, r *remote, total int) {
+// share, and starts it again. The gate lets the night go no further than that, so
+// that each is killed in the middle of it; ingest stays dead until a client has noticed.
+func (s *services) killEach(ctx context.Context, gate *servicetest.Gate, r *remote, expected script.Expected) {
+	parts := len(serviceNames) + 2
+	gate.Open(2 * expected.Sent / parts)
 	for i, name := range serviceNames {
-		if !waitEntries(ctx, r, uint64(total*(i+1)/(len(serviceNames)+2))) {
+		if !waitEntries(ctx, r, uint64(expected.Accepted*(i+1)/parts)) {
 			s.t.Errorf("the night was over before %s could be killed", name)
-			return
+			break
 		}
 		err := s.end(name, syscall.SIGKILL)
 		if _, killed := errors.AsType[*exec.ExitError](err); !killed {
 			s.t.Errorf("killing %s: %v\n%s", name, err, s.logs[name])
 		}
+		gate.Open(expected.Sent / parts)
+		for name == "ingest" && gate.Lost() == 0 && ctx.Err() == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
 		s.start(name)
 	}
+	gate.OpenWide()
 }
 
 // waitEntries waits until n entries are published.
@@ -203,14 +201,15 @@ func TestFourProcessesReconcileThoughEachIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServices(t, data)
-	r, err := newRemote(data, "http://"+s.ingest, "http://"+s.public)
+	gate := servicetest.StartGate(t, "http://"+s.ingest, 0)
+	r, err := newRemote(data, gate.URL, "http://"+s.public)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	var killer sync.WaitGroup
-	killer.Go(func() { s.killEach(ctx, r, d.script.Expected().Accepted) })
+	killer.Go(func() { s.killEach(ctx, gate, r, d.script.Expected()) })
 	report, err := d.play(ctx, r)
 	cancel()
 	killer.Wait()
@@ -220,7 +219,7 @@ func TestFourProcessesReconcileThoughEachIsKilled(t *testing.T) {
 	if !report.Reconciled {
 		t.Errorf("not reconciled:\n%s", strings.Join(report.Mismatches, "\n"))
 	}
-	if report.Submissions.Retries == 0 {
+	if report.Submissions.Retries == 0 || gate.Lost() == 0 {
 		t.Error("no client had to send again: was ingest killed?")
 	}
 	t.Logf("seed %d: %d submissions, %d retries, %d resyncs, %d snapshots", flags.Seed, report.Submissions.Sent, report.Submissions.Retries,
