@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // crowd is many people's browsers at an edge: requests start at a fixed rate,
 // whether answers come or not, as far as its connections reach.
 type crowd struct {
-	base  string // URL of the edge
+	edge  string // socket of the edge
 	rate  float64
 	lasts time.Duration
 	seed  uint64
@@ -46,9 +47,13 @@ type tally struct {
 // connections is how many people's requests are under way at once, at most.
 const connections = 64
 
+func (c *crowd) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", c.edge)
+}
+
 // meet runs the crowd to its end.
 func (c *crowd) meet(ctx context.Context) {
-	c.http = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections, DisableCompression: true}}
+	c.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections, DisableCompression: true}}
 	defer c.http.CloseIdleConnections()
 	c.tally.failed = map[string]int{}
 	c.begun = time.Now()
@@ -126,7 +131,7 @@ func (p *person) ask(ctx context.Context, path string) (body []byte, ok bool) {
 }
 
 func (p *person) get(ctx context.Context, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://edge"+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,8 @@ func site(t testing.TB, rules Pairs, probes bool) string {
 		text = strings.ReplaceAll(text, "    .probe = well;\n", "")
 		text = regexp.MustCompile(`(?s)probe well \{.*?\n\}\n`).ReplaceAllString(text, "")
 	}
+	// A busy machine's origins answer late, which is not what is tested.
+	text = regexp.MustCompile(`(?m)^(    \.(connect_timeout|first_byte_timeout|timeout) =) .*;$`).ReplaceAllString(text, "$1 60s;")
 	for name, b := range map[string]string{"site.vcl": text, "edge.vcl": readText(t, "varnish/edge.vcl"), "rules.vcl": rules.VCL()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(b), 0o644); err != nil {
 			t.Fatal(err)
@@ -65,19 +67,20 @@ func readText(t testing.TB, name string) string {
 }
 
 // varnishtest plays a script, in which ${dir} is the edge's directory.
-func varnishtest(t *testing.T, dir, script string) {
+func varnishtest(t *testing.T, dir, script string) error {
 	t.Helper()
 	program := findVarnish(t, "varnishtest")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	file := filepath.Join(dir, "script.vtc")
 	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(ctx, program, "-t", "50", "-Ddir="+dir, file).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, "-t", "280", "-Ddir="+dir, file).CombinedOutput()
 	if err != nil {
-		t.Fatalf("varnishtest: %v\n%s", err, complaints(string(out)))
+		return fmt.Errorf("varnishtest: %w\n%s", err, complaints(string(out)))
 	}
+	return nil
 }
 
 // complaints are the lines of a failed script's long log that lead up to its end.
@@ -110,7 +113,9 @@ func TestVarnishAnswersAsTheTableSays(t *testing.T) {
 			for _, c := range cases {
 				writeCase(&script, c)
 			}
-			varnishtest(t, site(t, readRules(t, rules), false), script.String())
+			if err := varnishtest(t, site(t, readRules(t, rules), false), script.String()); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }
@@ -201,7 +206,9 @@ func vtcString(s string) string {
 }
 
 // TestVarnishKeepsPagesUp plays the scripts of testdata/varnish; their first lines
-// are the claims.
+// are the claims. What is kept for a second is asked for within it, for which a busy
+// machine can be too late: a script may be played three times, and what is wrong with
+// the rules fails each time.
 func TestVarnishKeepsPagesUp(t *testing.T) {
 	findVarnish(t, "varnishtest")
 	scripts, err := filepath.Glob("testdata/varnish/*.vtc")
@@ -211,7 +218,16 @@ func TestVarnishKeepsPagesUp(t *testing.T) {
 	for _, file := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".vtc"), func(t *testing.T) {
 			t.Parallel()
-			varnishtest(t, site(t, readRules(t, "none"), false), readText(t, file))
+			for attempt := 1; ; attempt++ {
+				err := varnishtest(t, site(t, readRules(t, "none"), false), readText(t, file))
+				if err == nil {
+					break
+				}
+				if attempt == 3 {
+					t.Fatal(err)
+				}
+				t.Log("again: ", err)
+			}
 		})
 	}
 }
