@@ -26,7 +26,7 @@ var ErrMissing = errors.New("moto is missing: set " + Variable + " to what `bash
 var ErrVersion = errors.New("wrong version")
 
 // startTimeout bounds the start: importing moto takes seconds on a busy machine.
-const startTimeout = 90 * time.Second
+const startTimeout = 4 * time.Minute
 
 // program is what Python runs: the corrections of moto, and then its server.
 //
@@ -122,7 +122,7 @@ func Launch(ctx context.Context, o Options) (*Server, error) {
 func (s *Server) Close() error {
 	s.once.Do(func() {
 		_ = s.life.Close() // it ends by itself; what follows is for one that hangs
-		timer := time.AfterFunc(3*time.Second, func() { _ = s.cmd.Process.Kill() })
+		timer := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
 		defer timer.Stop()
 		if err := s.cmd.Wait(); err != nil {
 			s.exit = fmt.Errorf("ending moto: %w", err)
