@@ -34,6 +34,7 @@ import (
 	"tallystream/service"
 	"tallystream/service/cloud"
 	"tallystream/service/cloud/mototest"
+	"tallystream/service/servicetest"
 )
 
 // chaosFor is how long processes are killed. The night lasts a little longer.
@@ -147,13 +148,12 @@ func (r *replica) signal(s syscall.Signal) bool {
 	return r.cmd != nil && r.cmd.Process.Signal(s) == nil
 }
 
-// kill ends a random copy with SIGKILL every now and then until ctx ends.
+// kill ends a random copy with SIGKILL every now and then, for as long as the flag
+// says and until no service is spared.
 func (c *chaos) kill(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
+	for begun := time.Now(); time.Since(begun) < *chaosFor || c.spares(); {
+		if !pause(ctx, time.Duration(300+c.random.IntN(1500))*time.Millisecond) {
 			return
-		case <-time.After(time.Duration(300+c.random.IntN(1500)) * time.Millisecond):
 		}
 		for _, r := range c.inTurn() {
 			if r.signal(syscall.SIGKILL) {
@@ -173,6 +173,21 @@ func (c *chaos) inTurn() []*replica {
 	return turn
 }
 
+// spares says that there is a service of which no copy was killed yet.
+func (c *chaos) spares() bool {
+	return slices.ContainsFunc(c.copies, func(r *replica) bool { return c.kills[r.service] == 0 })
+}
+
+// pause is false when ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
 // end stops everything; how a process ends does not matter any more.
 func (c *chaos) end() {
 	c.ending.Store(true)
@@ -184,7 +199,7 @@ func (c *chaos) end() {
 	go func() { c.running.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		for _, r := range c.copies {
 			r.signal(syscall.SIGKILL)
 		}
@@ -235,29 +250,33 @@ func passOn(client net.Conn, backends []string, first int) {
 }
 
 // night plays a night through the deployment while it is being killed, and
-// wants every number to agree.
-func (c *chaos) night(d *drive, r *remote, meanwhile ...func(context.Context)) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), *chaosFor+5*time.Minute)
-	defer cancel()
-	killing, stop := context.WithTimeout(ctx, *chaosFor)
-	defer stop()
-	var others sync.WaitGroup
-	for _, f := range append(meanwhile, c.kill) {
-		others.Go(func() { f(killing) })
+// wants every number to agree. A gate keeps a third of it until that is done, so that
+// the night is not over before.
+func (c *chaos) night(d *drive, data service.Data, ingest, public string, meanwhile ...func(context.Context)) {
+	gate, total := servicetest.StartGate(c.t, ingest, 0), d.script.Expected().Sent
+	gate.Open(total * 2 / 3)
+	r, err := newRemote(data, gate.URL, public)
+	if err != nil {
+		c.t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(c.t.Context(), *chaosFor+10*time.Minute)
+	defer cancel()
+	var others, rest sync.WaitGroup
+	for _, f := range append(meanwhile, c.kill) {
+		others.Go(func() { f(ctx) })
+	}
+	rest.Go(func() { others.Wait(); gate.OpenWide() })
 	report, err := d.play(ctx, r)
-	stop()
-	others.Wait()
+	cancel()
+	rest.Wait()
 	if err != nil {
 		c.t.Fatalf("%v", err)
 	}
 	if !report.Reconciled {
 		c.t.Errorf("not reconciled:\n%s", strings.Join(report.Mismatches, "\n"))
 	}
-	for _, r := range c.copies {
-		if c.kills[r.service] == 0 {
-			c.t.Errorf("no %s was killed", r.service)
-		}
+	if c.spares() {
+		c.t.Errorf("killed %v, and not all services", c.kills)
 	}
 	c.t.Logf("killed %v; %d submissions, %d retries, %d resyncs, %d snapshots, %d sums equal", c.kills, report.Submissions.Sent,
 		report.Submissions.Retries, report.Viewers.Resyncs, report.Snapshots, report.Checked)
@@ -294,23 +313,19 @@ func TestChaosOnTheEmbeddedEngines(t *testing.T) {
 	const seed = 21
 	d, data := chaosNight(t, seed, "ingest", "publish")
 	c := newChaos(t, seed)
-	publics, bus, bucket := []string{freeAddress(t), freeAddress(t)}, freeAddress(t), t.TempDir()
+	publics, bus, bucket := []string{servicetest.FreeAddress(t), servicetest.FreeAddress(t)}, servicetest.FreeAddress(t), t.TempDir()
 	common := []string{"--data", data.Dir, "--bus", "nats://" + bus}
 	c.add("fanout", "--data", data.Dir, "--bucket", bucket, "--listen", publics[0], "--bus-listen", bus)
 	c.add("fanout", append(slices.Clone(common), "--bucket", bucket, "--listen", publics[1])...)
 	var ingests []string
 	for range 2 {
-		at := freeAddress(t)
+		at := servicetest.FreeAddress(t)
 		ingests = append(ingests, at)
 		c.add("ingest", append(slices.Clone(common), "--listen", at, "--limit-failure-rate=-1", "--limit-key-rate=-1")...)
 		c.add("aggregate", common...)
 		c.addResting(takeover, "publish", append(slices.Clone(common), "--bucket", bucket, "--export-every", "1s", "--export-rate", "1e9", "--heartbeat", "2s")...)
 	}
-	r, err := newRemote(data, "http://"+balancer(t, ingests...), "http://"+balancer(t, publics...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.night(d, r)
+	c.night(d, data, "http://"+balancer(t, ingests...), "http://"+balancer(t, publics...))
 }
 
 // TestChaosOnAWS runs three copies of most services on moto, and splits and
@@ -334,12 +349,12 @@ func TestChaosOnAWS(t *testing.T) {
 	c := newChaos(t, seed)
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	bus := freeAddress(t)
+	bus := servicetest.FreeAddress(t)
 	at := []string{"--data", data.Dir, "--stores", "aws", "--aws-endpoint", endpoint, "--aws-region", options.Region, "--aws-prefix", options.Prefix}
 	common := append(slices.Clone(at), "--bus", "nats://"+bus)
 	var ingests, lives []string
 	for i := range 2 {
-		ingests, lives = append(ingests, freeAddress(t)), append(lives, freeAddress(t))
+		ingests, lives = append(ingests, servicetest.FreeAddress(t)), append(lives, servicetest.FreeAddress(t))
 		live := append(slices.Clone(at), "--listen", lives[i])
 		if i == 0 {
 			live = append(live, "--bus-listen", bus)
@@ -353,18 +368,14 @@ func TestChaosOnAWS(t *testing.T) {
 	for range 3 {
 		c.add("aggregate", common...)
 	}
-	r, err := newRemote(data, "http://"+balancer(t, ingests...), front(t, d, data, options, balancer(t, lives...)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var resharded int
-	c.night(d, r, func(ctx context.Context) {
-		resharded = reshard(ctx, t, clients, names.Stream, rand.New(rand.NewPCG(seed, 1)))
+	public := front(t, d, data, options, balancer(t, lives...))
+	c.night(d, data, "http://"+balancer(t, ingests...), public, func(ctx context.Context) {
+		done := reshard(ctx, t, clients, names.Stream, rand.New(rand.NewPCG(seed, 1)))
+		t.Logf("%d splits and merges", done)
+		if done < fewestReshards {
+			t.Errorf("only %d splits and merges", done)
+		}
 	})
-	t.Logf("%d splits and merges", resharded)
-	if resharded < 2 {
-		t.Errorf("only %d splits and merges", resharded)
-	}
 }
 
 // front stands for the CDN: live connections go to the fanout, all else comes
@@ -395,14 +406,15 @@ func front(t *testing.T, d *drive, data service.Data, options cloud.Options, liv
 	return s.URL
 }
 
+// fewestReshards is how often a chaos test splits or merges at least, however long that takes.
+const fewestReshards = 2
+
 // reshard splits a random open shard or merges two neighbours every few
-// seconds.
+// seconds, as long as processes are killed.
 func reshard(ctx context.Context, t *testing.T, clients *cloud.Clients, stream string, random *rand.Rand) (done int) {
-	for {
-		select {
-		case <-ctx.Done():
+	for begun := time.Now(); time.Since(begun) < *chaosFor || done < fewestReshards; {
+		if !pause(ctx, time.Duration(2+random.IntN(4))*time.Second) {
 			return done
-		case <-time.After(time.Duration(2+random.IntN(4)) * time.Second):
 		}
 		err := reshardOnce(ctx, clients, stream, random)
 		switch {
@@ -413,6 +425,7 @@ func reshard(ctx context.Context, t *testing.T, clients *cloud.Clients, stream s
 			return done
 		}
 	}
+	return done
 }
 
 var errNothingToReshard = errors.New("no shard to split or merge")
