@@ -68,10 +68,12 @@ func (l *Ledger) transaction(b *ledger.Batch) (*sdk.TransactWriteItemsInput, err
 	writes = append(writes, l.unitUpdates(b)...)
 	for i := range b.Tallies {
 		t := &b.Tallies[i]
-		writes = append(writes, l.put(tallyItem(b.After.Partition, l.election.Counties[t.County].ID, t.Row, b.After.Size)))
+		row := schemas.AppendRow(nil, t.Row)
+		size += len(row)
+		writes = append(writes, l.put(tallyItem(b.After.Partition, l.election.Counties[t.County].ID, row, b.After.Size)))
 	}
 	if len(writes) > maxItems || size > maxBytes {
-		return nil, fmt.Errorf("%d items with %d bytes of records do not fit a transaction (a batch may have %d entries)", len(writes), size, room.Entries)
+		return nil, fmt.Errorf("%d items with %d bytes of records and tallies do not fit a transaction (a batch may have %d entries)", len(writes), size, room.Entries)
 	}
 	return &sdk.TransactWriteItemsInput{
 		TransactItems: writes, ClientRequestToken: aws.String(token()), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,

@@ -89,9 +89,9 @@ func readHead(p schemas.Partition, it item) (ledger.Head, error) {
 	return h, nil
 }
 
-func tallyItem(p schemas.Partition, c schemas.CountyID, row []int64, size uint64) item {
+func tallyItem(p schemas.Partition, c schemas.CountyID, row []byte, size uint64) item {
 	out := tallyKey(p, c)
-	out[attrRow], out[attrSize] = bytes_(schemas.AppendRow(nil, row)), number(size)
+	out[attrRow], out[attrSize] = bytes_(row), number(size)
 	return out
 }
 
