@@ -3,6 +3,7 @@ package publish_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,27 @@ func rosterChange(t testing.TB, e *election, roster []byte, root note.Signer) []
 		t.Fatal(err)
 	}
 	return signed
+}
+
+// TestTheDefinitionIsNotAmended, though the log has a format for it and the root
+// keys signed: nothing here could follow it.
+func TestTheDefinitionIsNotAmended(t *testing.T) {
+	e := openElection(t, smallElection())
+	store := newBucket(t)
+	root, _ := rootKey(t)
+	s := leaf.NewStatement(leaf.KindAmendment, e.Definition.Origin, 1)
+	s.File = leaf.File{Digest: schemas.DigestOf([]byte("{}")), Bytes: 2}
+	signed, err := log.Sign(s.AppendText(nil), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &publish.ChangeRequest{Register: store.process(nil), Bucket: store.process(nil), Election: e.Election, Note: signed}
+	if err := q.Send(t.Context()); err == nil || !strings.Contains(err.Error(), "want a signed statement of a roster, a key or root keys") {
+		t.Errorf("an amendment is taken: %v", err)
+	}
+	if len(store.keys()) > 0 {
+		t.Errorf("it left %q", store.keys())
+	}
 }
 
 // TestACrashAtAnyWriteOfAChangeLeavesItInTheLogOnce: whichever process finishes
