@@ -415,8 +415,15 @@ func TestASequencerThatSleptAtAnyWriteCannotForkTheLog(t *testing.T) {
 				second.hint()
 				time.Sleep(2 * time.Second)
 				checkReadable(t, store, e)
+				size, number := found(t, store, e)
 				close(wake)
 				time.Sleep(time.Second)
+				// It asks before each write that leads somewhere, so only the one that it
+				// slept at can put back what was there.
+				nowSize, nowNumber := found(t, store, e)
+				if nowSize < size && asleep != log.CheckpointKey || nowNumber < number && asleep != schemas.LatestKey {
+					t.Errorf("it slept at %s, and put a log of %d leaves and snapshot %d back to %d and %d", asleep, size, number, nowSize, nowNumber)
+				}
 				b.count("ash.1", 1, row(1, 5, 6, 1, 1, 2, 3, 4, 1, 0, 0, 0, 1, 2, 3, 4, 5))
 				first.hint()
 				second.hint()
@@ -444,4 +451,18 @@ func TestASequencerThatSleptAtAnyWriteCannotForkTheLog(t *testing.T) {
 			})
 		})
 	}
+}
+
+// found is what a reader comes to: the log's size, and the newest snapshot.
+func found(t *testing.T, store *strictBucket, e *election) (int64, schemas.SnapshotNumber) {
+	t.Helper()
+	c, _, err := log.OpenCheckpoint(store.must(log.CheckpointKey), e.verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest, err := schemas.OpenSnapshot(store.must(schemas.LatestKey), e.verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Tree.N, latest.Number
 }
