@@ -2,6 +2,7 @@ package latest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"strings"
@@ -56,6 +57,11 @@ func TestTheFunctionOnAWS(t *testing.T) {
 	if err := makeTable(t, clients, names.Control); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // its name is the deployment's, and the test may run again
+		if _, err := clients.DynamoDB.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: &names.Control}); err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := start().Handle(t.Context(), move); err == nil || !strings.Contains(err.Error(), names.Bucket) || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("without a bucket: %v", err)
 	}
