@@ -2,7 +2,6 @@ package fanout_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -101,7 +100,7 @@ func TestGarbageIsClosedAndHarmsNobody(t *testing.T) {
 			for {
 				g, err := r.next()
 				if err != nil {
-					if errors.Is(err, context.DeadlineExceeded) {
+					if errors.Is(err, os.ErrDeadlineExceeded) {
 						t.Fatalf("%x...: %v", b[:16], err)
 					}
 					break // closed; the close frame may be lost with what was not read
