@@ -361,7 +361,7 @@ class Night {
     else if (what === 27) this.cut(chance.of(open), 1006);
     else if (what === 28) this.onWire(chance.of(open), `{"p":1,"t":"bye","r":"drain","w":${chance.below(5000)}}`);
     else if (what === 29) chance.of(open).deaf = true; // stalls: the page must notice
-    else if (what === 30) chance.of(open).frames.push(chance.of(["", "{", '{"p":2,"t":"hello"}', '{"p":1,"t":"else"}', '{"p":1,"t":"delta","e":1,"g":"contest/c","b":0,"v":9}']));
+    else if (what === 30) chance.of(open).frames.push(chance.of(["", "{", "null", '{"p":2,"t":"hello"}', '{"p":1,"t":"else"}', '{"p":1,"t":"delta","e":1,"g":"contest/c","b":0,"v":9}']));
     else chance.of(open).frames.push(`{"p":1,"t":"ping","e":1,"n":1,"s":1,"ts":1}`);
   }
 

@@ -261,7 +261,7 @@ class Feed {
     } catch {
       return this.lost(line, "unreadable frame");
     }
-    if (frame.p !== protocol) return this.lost(line, "another protocol");
+    if (frame?.p !== protocol) return this.lost(line, "another protocol");
     switch (frame.t) {
       case "hello":
         line.greeted = true;
