@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -43,11 +44,12 @@ func (e *entry) isAbandoned() bool {
 }
 
 // putter puts groups of records, one try at a time. It has no state between
-// two calls but the entries' own.
+// two calls but the entries' own, and when it last complained.
 type putter struct {
 	cfg    Config
 	points []string // hash keys by partition
 	jitter *jitter
+	told   atomic.Int64 // second of the last line about lost records
 }
 
 func newPutter(cfg Config) *putter {
@@ -107,14 +109,23 @@ func (p *putter) try(ctx context.Context, group []*entry) (again []*entry, pause
 		tries = max(tries, e.failed)
 		again = append(again, e)
 	}
-	if lost > 0 { // one line a group: there may be thousands of records
-		p.cfg.Logger.Error("putting records failed", "records", lost, "of", len(group), "err", last)
+	if lost > 0 {
+		p.tell(now, lost, len(group), last)
 	}
 	if len(again) == 0 {
 		return nil, 0
 	}
 	p.cfg.Logger.Debug("putting records again", "records", len(again), "of", len(group), "tries", tries, "err", err)
 	return again, putBackoff.pause(tries, p.jitter)
+}
+
+// tell logs once a second at most: without the stream, or the right to it, every
+// group fails. The metrics count them all.
+func (p *putter) tell(now time.Time, lost, of int, err error) {
+	second := now.Unix()
+	if last := p.told.Load(); last != second && p.told.CompareAndSwap(last, second) {
+		p.cfg.Logger.Error("putting records failed", "records", lost, "of", of, "err", err)
+	}
 }
 
 func (p *putter) put(ctx context.Context, group []*entry) (*sdk.PutRecordsOutput, error) {
