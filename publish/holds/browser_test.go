@@ -32,12 +32,17 @@ func openTab(t *testing.T) *tab {
 	if err != nil {
 		t.Skip("there is no chromium here to show pages: ", err)
 	}
-	profile := t.TempDir()
+	profile, err := os.MkdirTemp("", "browser")
+	must(t, err)
 	browser := exec.Command(program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
 	must(t, browser.Start())
 	t.Cleanup(func() {
 		_ = browser.Process.Kill()
 		_ = browser.Wait()
+		// Its children end a moment later, and write into the profile until then.
+		for begun := time.Now(); os.RemoveAll(profile) != nil && time.Since(begun) < patience; {
+			time.Sleep(50 * time.Millisecond)
+		}
 	})
 	return &tab{T: t, conn: attach(t, filepath.Join(profile, "DevToolsActivePort"))}
 }
@@ -114,9 +119,28 @@ func (b *tab) do(method string, params, result any) error {
 	}
 }
 
+// show goes to a page as soon as it is published: pages of places come behind
+// their snapshot.
 func (b *tab) show(url string) {
 	b.Helper()
-	must(b, b.do("Page.navigate", map[string]any{"url": url}, nil))
+	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		res, err := http.Get(url)
+		must(b, err)
+		must(b, res.Body.Close())
+		if res.StatusCode == http.StatusOK {
+			break
+		}
+		if time.Since(begun) > patience {
+			b.Fatalf("%s: %s", url, res.Status)
+		}
+	}
+	var went struct {
+		ErrorText string `json:"errorText"`
+	}
+	must(b, b.do("Page.navigate", map[string]any{"url": url}, &went))
+	if went.ErrorText != "" {
+		b.Fatalf("%s: %s", url, went.ErrorText)
+	}
 }
 
 // evaluate is what an expression of the page is, spelled. It fails while the page
@@ -150,7 +174,7 @@ func (b *tab) until(expression, part string) {
 			return
 		}
 	}
-	b.Fatalf("%s is %q, want %q; the page says %q", expression, said, part, b.says(`document.querySelector('[data-state="live"]')?.textContent`))
+	b.Fatalf("%s is %q, want %q; the page is %q", expression, said, part, b.says(`location.href + " " + document.body?.innerText`))
 }
 
 // TestALivePageSaysThatNumbersFell shows a county's page in a browser while two

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -162,7 +163,16 @@ func show(t *testing.T, browser string, cases []pageCase) map[string]string {
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
+	profile, err := os.MkdirTemp("", "browser")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // its children end a moment later, and write into the profile until then
+		for begun := time.Now(); os.RemoveAll(profile) != nil && time.Since(begun) < time.Minute; {
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile,
 		"--virtual-time-budget=60000", "--dump-dom", server.URL+"/watch")
 	out, err := cmd.Output()
 	if err != nil {
