@@ -22,11 +22,11 @@ const (
 	perProcess     = 20_000.0 // viewers that a process takes
 	cpuOfDelivery  = 10e-6    // seconds: 10 s a million
 	deltaBytes     = 576.0
-	residentBytes  = 2.6 * 1024
+	viewerBytes    = 5 * 1024.0 // of the process 2, of the kernel 3
 	ticks          = 10.0 // a second: a delta on the bus each 100 ms
 	nodeCores      = 4.0
 	cpuUsed        = 0.6
-	ofFanout       = "fanout/README.md and fanout/bench: 20,000 a process, 10 s of CPU a million deliveries of 576 bytes, 2.6 KiB a viewer"
+	ofFanout       = "fanout/README.md and fanout/bench: 20,000 a process, 10 s of CPU a million deliveries of 576 bytes, 5 KiB a viewer with the kernel's part"
 	busNodes       = 3.0
 	deflated       = 0.4 // of a delta's bytes on the wire
 	pageBytes      = 40e3
@@ -94,8 +94,8 @@ func (p *planner) live(a arrivals, _ publishing) {
 	byCount, byCPU := math.Ceil(n.Viewers/(perProcess*nodeCores)), math.Ceil(deliveries*cpuOfDelivery/(nodeCores*cpuUsed))
 	nodes := p.say("fanout nodes", math.Max(byCount, byCPU)+1, "of 4 vCPU, 8 GB", ofFanout,
 		"max(%s viewers / (4 x 20,000), %s/s x 10 us / (4 x 0.6)) + 1 to lose", short(n.Viewers), short(deliveries))
-	memory := n.Viewers / math.Max(1, nodes-1) * residentBytes / 1e9
-	p.say("memory of viewers a node", memory, "GB", ofFanout, "%s viewers / %s nodes x 2.6 KiB", short(n.Viewers), short(math.Max(1, nodes-1)))
+	memory := n.Viewers / math.Max(1, nodes-1) * viewerBytes / 1e9
+	p.say("memory of viewers a node", memory, "GB", ofFanout, "%s viewers / %s nodes x 5 KiB", short(n.Viewers), short(math.Max(1, nodes-1)))
 	bus := p.say("NATS nodes", busNodes, "of 1 vCPU, 2 GB", "one may fail while another is replaced; the bus carries each delta once to each fanout node, and hints alone", "%g", busNodes)
 	p.say("bus traffic at the peak", updates(a.peak, ticks)*math.Min(a.peak/ticks*(n.Contests+2), n.Counties+n.Districts+1)*deltaBytes*nodes/1e6, "MB/s", "a delta of 576 bytes to each fanout node for each document that changed",
 		"%s ticks/s x documents changed x 576 B x %s nodes", short(updates(a.peak, ticks)), short(nodes))
