@@ -23,7 +23,7 @@ const (
 	cpuOfDelivery  = 10e-6    // seconds: 10 s a million
 	deltaBytes     = 576.0
 	viewerBytes    = 5 * 1024.0 // of the process 2, of the kernel 3
-	ticks          = 10.0 // a second: a delta on the bus each 100 ms
+	ticks          = 10.0       // a second: a delta on the bus each 100 ms
 	nodeCores      = 4.0
 	cpuUsed        = 0.6
 	ofFanout       = "fanout/README.md and fanout/bench: 20,000 a process, 10 s of CPU a million deliveries of 576 bytes, 5 KiB a viewer with the kernel's part"
