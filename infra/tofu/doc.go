@@ -22,8 +22,9 @@ const Example = "environments/example"
 
 // The modules.
 const (
-	Region = "modules/region"
-	Global = "modules/global"
+	Region  = "modules/region"
+	Global  = "modules/global"
+	Archive = "modules/archive" // which both of these call
 )
 
 // Deployment is the parsed tree and the provider's schema.

@@ -23,9 +23,10 @@ type planted struct {
 }
 
 const (
-	region = "modules/region/"
-	global = "modules/global/"
-	root   = "environments/example/"
+	region   = "modules/region/"
+	global   = "modules/global/"
+	archives = "modules/archive/"
+	root     = "environments/example/"
 )
 
 var plants = []planted{
@@ -36,6 +37,7 @@ var plants = []planted{
 	{"encryption", region + "bucket.tf", `resource "aws_s3_bucket_server_side_encryption_configuration" "published" {
   bucket = aws_s3_bucket.published.id`, `resource "aws_s3_bucket_server_side_encryption_configuration" "published" {
   bucket = "another"`, "there is no aws_s3_bucket_server_side_encryption_configuration for it"},
+	{"encryption", archives + "bucket.tf", `sse_algorithm = "AES256"`, `sse_algorithm = ""`, "aws_s3_bucket_server_side_encryption_configuration.archive: sse_algorithm"},
 
 	{"keys", region + "signing.tf", "ECC_NIST_EDWARDS25519", "RSA_2048", `customer_master_key_spec is "RSA_2048"`},
 	{"keys", region + "encryption.tf", "enable_key_rotation     = true", "enable_key_rotation     = false", `enable_key_rotation is "false"`},
@@ -51,6 +53,8 @@ resource "aws_s3_bucket_acl" "published" {
   acl    = "public-read"
 }`, "aws_s3_bucket_acl.published"},
 	{"public", global + "results.tf", "origin_access_control_id = aws_cloudfront_origin_access_control.bucket.id", "", "would have to be public"},
+	{"public", archives + "bucket.tf", "block_public_policy     = true", "block_public_policy     = false", "aws_s3_bucket_public_access_block.archive: block_public_policy"},
+	{"public", archives + "policy.tf", "identifiers = [delivery.value.service]", `identifiers = ["*"]`, "everybody is allowed something"},
 
 	{"rights", region + "roles.tf", `"kinesis:PutRecords"`, `"kinesis:*"`, `the action "kinesis:*" is a wildcard`},
 	{"rights", region + "roles.tf", "resources = [local.home_stream_arn]", `resources = ["*"]`, `the resource "*" is a wildcard`},
@@ -63,6 +67,17 @@ resource "aws_iam_role_policy_attachment" "admin" {
   role       = aws_iam_role.task["ingest"].name
   policy_arn = "arn:aws:iam::aws:policy/AdministratorAccess"
 }`, "rights are given to roles, by documents of ours"},
+	{"rights", region + "archive.tf", `prefixes  = ["flow", "live"]`, `prefixes  = ["flow", "*"]`, `module.archive.FlowAndNetworkLogs: nobody delivers below the prefix "*"`},
+	{"rights", global + "logs.tf", `prefixes  = ["AWSLogs"]`, "prefixes  = var.regions", "its prefixes are not a list that can be read here"},
+	{"rights", region + "archive.tf", "service   = \"delivery.logs.amazonaws.com\"\n", "", "its service and its prefixes cannot be read here"},
+	{"rights", region + "archive.tf", `"cloudtrail.amazonaws.com"`, `"*"`, "module.archive.Trail: its service is not one of AWS"},
+	{"rights", global + "logs.tf", `condition = { variable = "aws:SourceAccount", values = [local.account, local.archive_account] }`, "", `module.archive.EdgeLogs: "AWSLogs" takes logs of every account`},
+	{"rights", global + "logs.tf", "deliveries = {", "deliveries = var.regions\n\n  spare = {", "its deliveries are not written out"},
+	{"rights", archives + "policy.tf", "in delivery.value.prefixes", `in ["*"]`, "a statement that is not a delivery's"},
+	{"rights", archives + "policy.tf", "identifiers = [delivery.value.service]", `identifiers = ["s3.amazonaws.com"]`, "a statement that is not a delivery's"},
+	{"rights", archives + "policy.tf", `variable = condition.value.variable`, `variable = "aws:SourceVpc"`, "a statement that is not a delivery's"},
+	{"rights", archives + "policy.tf", "for_each = var.deliveries", "for_each = [1]", "a statement that is not a delivery's"},
+	{"rights", archives + "policy.tf", `actions   = ["s3:PutObject"]`, `actions   = ["s3:*"]`, `the action "s3:*" is a wildcard`},
 
 	{"one-writer", region + "roles.tf", `actions   = ["kinesis:PutRecords",`, `actions   = ["dynamodb:PutItem", "kinesis:PutRecords",`, "dynamodb:PutItem is allowed in regions that do not write"},
 	{"one-writer", region + "roles.tf", "for_each = local.writes ? [1] : []", "for_each = [1]", "allowed in regions that do not write"},
@@ -82,17 +97,27 @@ resource "aws_iam_role_policy_attachment" "admin" {
 	{"recovery", region + "replication.tf", `resource "aws_s3_bucket_replication_configuration" "published" {
   bucket = aws_s3_bucket.published.id`, `resource "aws_s3_bucket_replication_configuration" "published" {
   bucket = "another"`, "the published bucket has no copy"},
+	{"recovery", archives + "bucket.tf", "object_lock_enabled = true", "object_lock_enabled = false", "aws_s3_bucket.archive: object_lock_enabled"},
+	{"recovery", archives + "bucket.tf", "prevent_destroy = true", "prevent_destroy = false", "aws_s3_bucket.archive: prevent_destroy"},
 
 	{"retention", region + "stream.tf", "retention_period = 168", "retention_period = 24", "retention_period is 24 hours"},
 	{"retention", region + "cluster.tf", "retention_in_days = var.log_retention_days", "retention_in_days = 7", `retention_in_days is "7"`},
 	{"retention", region + "bucket.tf", `mode = "COMPLIANCE"`, `mode = "GOVERNANCE"`, `mode is "GOVERNANCE"`},
-	{"retention", region + "archive.tf", "days = var.log_retention_days\n    }\n  }\n\n  depends_on", "days = 1\n    }\n  }\n\n  depends_on", `days is "1"`},
+	{"retention", archives + "bucket.tf", "days = var.log_retention_days\n    }\n  }\n\n  depends_on", "days = 1\n    }\n  }\n\n  depends_on", `days is "1"`},
+	{"retention", region + "archive.tf", "log_retention_days = var.log_retention_days", "log_retention_days = 670", `module.archive: log_retention_days is "670"`},
 
-	{"archive", region + "network.tf", "${aws_s3_bucket.archive.arn}/flow", "${aws_s3_bucket.published.arn}/flow", "log_destination"},
+	{"archive", region + "network.tf", "${module.archive.arn}/flow", "${aws_s3_bucket.published.arn}/flow", "log_destination"},
 	{"archive", region + "network.tf", `traffic_type             = "ALL"`, `traffic_type             = "REJECT"`, `traffic_type is "REJECT"`},
-	{"archive", region + "archive.tf", "provider = aws.archive\n\n  bucket              = local.archive_name", "bucket              = local.archive_name", "aws_s3_bucket.archive: provider"},
-	{"archive", region + "archive.tf", "local.archive_account != local.account", "true", "no precondition that it is in a second account"},
-	{"archive", region + "live_balancer.tf", "enabled = true\n  }\n\n  depends_on", "enabled = false\n  }\n\n  depends_on", `aws_lb.live: enabled is "false"`},
+	{"archive", region + "archive.tf", "aws = aws.archive", "aws = aws", "module.archive: its provider is not aws.archive"},
+	{"archive", global + "logs.tf", "aws = aws.archive", "aws = aws", "module.archive: its provider is not aws.archive"},
+	{"archive", region + "archive.tf", "= local.account\n", "= \"999988887777\"\n", `module.archive: account is "999988887777"`},
+	{"archive", global + "logs.tf", `source = "../archive"`, `source = "../region"`, "modules/global: its module.archive is not modules/archive"},
+	{"archive", archives + "bucket.tf", "bucket              = var.name", "provider            = aws.other\n  bucket              = var.name", "aws_s3_bucket.archive: provider"},
+	{"archive", archives + "bucket.tf", "data.aws_caller_identity.this.account_id != var.account", "true", "no precondition that it is in a second account"},
+	{"archive", archives + "versions.tf", `data "aws_caller_identity" "this" {}`, "data \"aws_caller_identity\" \"this\" {\n  provider = aws.other\n}", "data.aws_caller_identity.this: provider"},
+	{"archive", archives + "outputs.tf", "aws_s3_bucket.archive.bucket", "var.name", `output.bucket: value is "var.name"`},
+	{"archive", archives + "outputs.tf", "depends_on  = [aws_s3_bucket_policy.archive]", "", "output.bucket: it does not wait for the bucket's policy"},
+	{"archive", region + "live_balancer.tf", "enabled = true\n  }\n}", "enabled = false\n  }\n}", `aws_lb.live: enabled is "false"`},
 	{"archive", region + "trail.tf", "enable_log_file_validation    = true", "enable_log_file_validation    = false", "enable_log_file_validation"},
 	{"archive", global + "logs.tf", "ingest = aws_cloudfront_distribution.ingest.arn", "ingest = aws_cloudfront_distribution.results.arn", "aws_cloudfront_distribution.ingest: its access log is not archived"},
 
@@ -166,6 +191,7 @@ resource "aws_secretsmanager_secret_version" "bus" {
 	{"tls", global + "submissions.tf", `["TLSv1.2"]`, `["TLSv1", "TLSv1.2"]`, "not asked over TLS 1.2"},
 	{"tls", region + "bucket.tf", `variable = "aws:SecureTransport"`, `variable = "aws:SourceVpc"`, "does not refuse what comes without TLS"},
 	{"tls", region + "bus.tf", `min_version: "1.3"`, `min_version: "1.2"`, "the bus listens in"},
+	{"tls", archives + "policy.tf", `variable = "aws:SecureTransport"`, `variable = "aws:SourceVpc"`, "aws_s3_bucket_policy.archive: it does not refuse what comes without TLS"},
 
 	{"scaling", region + "scaling.tf", "ActiveFlowCount_TLS", "ProcessedBytes", "fanout is not scaled by ActiveFlowCount_TLS"},
 	{"scaling", region + "scaling.tf", "GetRecords.IteratorAgeMilliseconds", "GetRecords.Bytes", "aggregate is not scaled"},
@@ -178,6 +204,8 @@ resource "aws_secretsmanager_secret_version" "bus" {
 	{"alarms", global + "alarms.tf", "endpoint  = each.key", `endpoint  = "nobody"`, "nobody subscribes"},
 
 	{"tags", region + "stream.tf", "tags             = local.tags", "", "aws_kinesis_stream.submissions: no tags"},
+	{"tags", archives + "bucket.tf", "tags                = var.tags", "", "aws_s3_bucket.archive: no tags"},
+	{"tags", global + "logs.tf", "tags               = local.tags", "tags               = {}", "module.archive: tags"},
 
 	{"arguments", region + "stream.tf", "shard_count      =", "shards           =", "there is no argument shards"},
 	{"arguments", region + "stream.tf", "name             = local.stream_name", "", "name is required"},

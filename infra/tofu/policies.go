@@ -56,6 +56,16 @@ func (l *look) each(kind, typ string, fn func(*check.Module, *check.Block)) {
 	}
 }
 
+// eachCall calls fn for every call of a module. Whatever that module only hands on
+// to its resources must be right in each.
+func (l *look) eachCall(dir string, fn func(*check.Module, *check.Block)) {
+	l.each("module", "", func(m *check.Module, call *check.Block) {
+		if m.Called(call) == dir {
+			fn(m, call)
+		}
+	})
+}
+
 // want adds a finding unless the argument at a path is one of the wanted texts.
 func (l *look) want(m *check.Module, b *check.Block, wanted []string, path ...string) {
 	got := at(m, b.Body, path...)

@@ -180,6 +180,9 @@ func retention(d Deployment) []check.Finding {
 			l.want(m, c, []string{days}, "rule", "default_retention", "days")
 		}
 	})
+	l.eachCall(Archive, func(m *check.Module, call *check.Block) {
+		l.want(m, call, []string{"var.log_retention_days"}, "log_retention_days")
+	})
 	return l.found
 }
 

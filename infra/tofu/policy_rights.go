@@ -1,6 +1,7 @@
 package tofu
 
 import (
+	"slices"
 	"strings"
 
 	"tallystream/infra/check"
@@ -38,11 +39,7 @@ var wholeResources = map[string]string{
 // beforehand: objects in a bucket, streams of a log group, a consumer's birthday.
 var namedBelow = []string{
 	"aws_s3_bucket.published.arn}/*",
-	"aws_s3_bucket.archive.arn}/AWSLogs/*",
-	"aws_s3_bucket.archive.arn}/flow/*",
-	"aws_s3_bucket.archive.arn}/live/*",
-	"aws_s3_bucket.archive.arn}/ingest/AWSLogs/${local.account}/*",
-	"aws_s3_bucket.archive.arn}/trail/AWSLogs/${local.account}/*",
+	"aws_s3_bucket.archive.arn}/${prefix}/*", // of those that deliveries may have (policy_archive.go)
 	"local.home_bucket_arn}/*",
 	"local.home_bucket_arn}/rosters/*",
 	"local.home_bucket_arn}/tile/*",
@@ -80,6 +77,8 @@ func rights(d Deployment) []check.Finding {
 			l.ownAccount(m, document, s)
 		}
 	})
+	l.delivered()
+	l.eachCall(Archive, l.deliveries)
 	l.each("resource", "", func(m *check.Module, b *check.Block) {
 		switch b.Type {
 		case "aws_iam_role_policy_attachment", "aws_iam_policy_attachment", "aws_iam_user", "aws_iam_access_key", "aws_iam_group":
@@ -146,15 +145,22 @@ func UnusedExceptions(d Deployment) []string {
 			}
 		}
 	})
+	l.eachCall(Archive, func(m *check.Module, call *check.Block) {
+		for _, prefixes := range objectItems(call.Body.Attributes["deliveries"])["prefixes"] {
+			for _, prefix := range first(texts(m, prefixes)) {
+				used[prefix] = true
+			}
+		}
+	})
 	var out []string
 	for where := range wholeResources {
 		if !used[where] {
 			out = append(out, where)
 		}
 	}
-	for _, end := range namedBelow {
-		if !used[end] {
-			out = append(out, end)
+	for _, name := range slices.Concat(namedBelow, deliveredBelow) {
+		if !used[name] {
+			out = append(out, name)
 		}
 	}
 	return out

@@ -7,63 +7,6 @@ import (
 	"tallystream/infra/check"
 )
 
-func archive(d Deployment) []check.Finding {
-	l := look{Deployment: d}
-	l.each("resource", "", func(m *check.Module, b *check.Block) {
-		if b.Name == "archive" && strings.HasPrefix(b.Type, "aws_s3_bucket") {
-			l.want(m, b, []string{"aws.archive"}, "provider")
-		}
-	})
-	l.each("resource", "aws_s3_bucket", func(m *check.Module, b *check.Block) {
-		if b.Name != "archive" {
-			return
-		}
-		condition := at(m, b.Body, "lifecycle", "precondition", "condition")
-		if condition != "local.archive_account local.account" {
-			l.add(b.At, "%s: no precondition that it is in a second account", b.Address())
-		}
-	})
-	l.each("resource", "aws_vpc", func(m *check.Module, b *check.Block) {
-		for _, f := range m.Of("resource", "aws_flow_log") {
-			if argument(m, f.Body, "vpc_id") == b.Address()+".id" {
-				return
-			}
-		}
-		l.add(b.At, "%s: no flow log", b.Address())
-	})
-	l.each("resource", "aws_flow_log", func(m *check.Module, b *check.Block) {
-		l.want(m, b, []string{"ALL"}, "traffic_type")
-		l.want(m, b, []string{"${aws_s3_bucket.archive.arn}/flow"}, "log_destination")
-	})
-	l.each("resource", "aws_lb", func(m *check.Module, b *check.Block) {
-		l.want(m, b, []string{"aws_s3_bucket.archive.id"}, "access_logs", "bucket")
-		l.want(m, b, []string{"true"}, "access_logs", "enabled")
-	})
-	l.each("resource", "aws_cloudtrail", func(m *check.Module, b *check.Block) {
-		l.want(m, b, []string{"aws_s3_bucket.archive.id"}, "s3_bucket_name")
-		l.want(m, b, []string{"true"}, "enable_log_file_validation")
-	})
-	if len(d.Modules[Region].Of("resource", "aws_cloudtrail")) == 0 {
-		l.found = append(l.found, check.Finding{Message: Region + ": there is no trail"})
-	}
-	l.each("resource", "aws_wafv2_web_acl", func(m *check.Module, b *check.Block) {
-		for _, c := range m.Of("resource", "aws_wafv2_web_acl_logging_configuration") {
-			destinations, _ := list(m, c.Body, "log_destination_configs")
-			if argument(m, c.Body, "resource_arn") == b.Address()+".arn" && contains(destinations, "aws_s3_bucket.archive.arn") {
-				return
-			}
-		}
-		l.add(b.At, "%s: its log is not archived", b.Address())
-	})
-	l.each("resource", "aws_cloudfront_distribution", func(m *check.Module, b *check.Block) {
-		a := m.Locals["distributions"]
-		if a == nil || !strings.Contains(text(m, a.Expr), b.Address()+".arn") {
-			l.add(b.At, "%s: its access log is not archived", b.Address())
-		}
-	})
-	return l.found
-}
-
 func alarms(d Deployment) []check.Finding {
 	l := look{Deployment: d}
 	watched := map[string]bool{}
@@ -109,9 +52,12 @@ func tags(d Deployment) []check.Finding {
 		if _, can := d.Schema.Resources[b.Type].Block.Attributes["tags"]; !can {
 			return
 		}
-		if got := argument(m, b.Body, "tags"); !strings.Contains(got, "local.tags") {
+		if got := argument(m, b.Body, "tags"); !strings.Contains(got, "local.tags") && !(m.Dir == Archive && got == "var.tags") {
 			l.add(b.At, "%s: no tags", b.Address())
 		}
+	})
+	l.eachCall(Archive, func(m *check.Module, call *check.Block) {
+		l.want(m, call, []string{"local.tags"}, "tags")
 	})
 	return l.found
 }

@@ -2,174 +2,34 @@
 
 locals {
   archive_account = data.aws_caller_identity.archive.account_id
-  archive_name    = "aws-waf-logs-${local.name}-${local.archive_account}"
   distributions   = { results = aws_cloudfront_distribution.results.arn, ingest = aws_cloudfront_distribution.ingest.arn }
 }
 
-resource "aws_s3_bucket" "archive" {
-  provider = aws.archive
+module "archive" {
+  source = "../archive"
 
-  bucket              = local.archive_name
-  object_lock_enabled = true
-  force_destroy       = false
-  tags                = local.tags
-
-  lifecycle {
-    prevent_destroy = true
-
-    precondition {
-      condition     = local.archive_account != local.account
-      error_message = "The provider aws.archive must be of a second account: an intruder in the first must not be able to remove the traces."
-    }
-  }
-}
-
-resource "aws_s3_bucket_ownership_controls" "archive" {
-  provider = aws.archive
-  bucket   = aws_s3_bucket.archive.id
-
-  rule {
-    object_ownership = "BucketOwnerEnforced"
-  }
-}
-
-resource "aws_s3_bucket_public_access_block" "archive" {
-  provider = aws.archive
-
-  bucket                  = aws_s3_bucket.archive.id
-  block_public_acls       = true
-  block_public_policy     = true
-  ignore_public_acls      = true
-  restrict_public_buckets = true
-}
-
-resource "aws_s3_bucket_versioning" "archive" {
-  provider = aws.archive
-  bucket   = aws_s3_bucket.archive.id
-
-  versioning_configuration {
-    status = "Enabled"
-  }
-}
-
-resource "aws_s3_bucket_object_lock_configuration" "archive" {
-  provider = aws.archive
-  bucket   = aws_s3_bucket.archive.id
-
-  rule {
-    default_retention {
-      mode = "COMPLIANCE"
-      days = var.log_retention_days
-    }
+  providers = {
+    aws = aws.archive
   }
 
-  depends_on = [aws_s3_bucket_versioning.archive]
-}
+  name               = "aws-waf-logs-${local.name}-${local.archive_account}"
+  account            = local.account
+  log_retention_days = var.log_retention_days
+  tags               = local.tags
 
-resource "aws_s3_bucket_server_side_encryption_configuration" "archive" {
-  provider = aws.archive
-  bucket   = aws_s3_bucket.archive.id
-
-  rule {
-    apply_server_side_encryption_by_default {
-      sse_algorithm = "AES256" # log delivery from another account has no key of ours
+  deliveries = {
+    EdgeLogs = {
+      service   = "delivery.logs.amazonaws.com"
+      prefixes  = ["AWSLogs"]
+      asks      = true
+      condition = { variable = "aws:SourceAccount", values = [local.account, local.archive_account] } # WAF delivers for the first, the delivery below for the second
     }
   }
-}
-
-resource "aws_s3_bucket_lifecycle_configuration" "archive" {
-  provider = aws.archive
-  bucket   = aws_s3_bucket.archive.id
-
-  rule {
-    id     = "retention"
-    status = "Enabled"
-
-    filter {}
-
-    transition {
-      days          = 90
-      storage_class = "GLACIER_IR"
-    }
-
-    expiration {
-      days = var.log_retention_days + 1
-    }
-
-    noncurrent_version_expiration {
-      noncurrent_days = 1
-    }
-  }
-
-  depends_on = [aws_s3_bucket_versioning.archive]
-}
-
-data "aws_iam_policy_document" "archive" {
-  statement {
-    sid       = "TLSOnly"
-    effect    = "Deny"
-    actions   = ["s3:*"]
-    resources = [aws_s3_bucket.archive.arn, "${aws_s3_bucket.archive.arn}/*"]
-
-    principals {
-      type        = "AWS"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
-    }
-  }
-
-  statement {
-    sid       = "Deliver"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.archive.arn}/AWSLogs/*"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["delivery.logs.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account, local.archive_account] # WAF delivers for the first, the delivery below for the second
-    }
-  }
-
-  statement {
-    sid       = "AskBeforeDelivery"
-    actions   = ["s3:GetBucketAcl"]
-    resources = [aws_s3_bucket.archive.arn]
-
-    principals {
-      type        = "Service"
-      identifiers = ["delivery.logs.amazonaws.com"]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account, local.archive_account]
-    }
-  }
-}
-
-resource "aws_s3_bucket_policy" "archive" {
-  provider = aws.archive
-
-  bucket = aws_s3_bucket.archive.id
-  policy = data.aws_iam_policy_document.archive.json
-
-  depends_on = [aws_s3_bucket_public_access_block.archive]
 }
 
 resource "aws_wafv2_web_acl_logging_configuration" "edge" {
   resource_arn            = aws_wafv2_web_acl.edge.arn
-  log_destination_configs = [aws_s3_bucket.archive.arn]
+  log_destination_configs = [module.archive.arn]
 
   # Keys of media are in this header.
   redacted_fields {
@@ -177,8 +37,6 @@ resource "aws_wafv2_web_acl_logging_configuration" "edge" {
       name = "authorization"
     }
   }
-
-  depends_on = [aws_s3_bucket_policy.archive]
 }
 
 resource "aws_cloudwatch_log_delivery_source" "edge" {
@@ -198,10 +56,8 @@ resource "aws_cloudwatch_log_delivery_destination" "archive" {
   tags          = local.tags
 
   delivery_destination_configuration {
-    destination_resource_arn = aws_s3_bucket.archive.arn
+    destination_resource_arn = module.archive.arn
   }
-
-  depends_on = [aws_s3_bucket_policy.archive]
 }
 
 data "aws_iam_policy_document" "delivery" {

@@ -64,12 +64,10 @@ resource "aws_lb" "ingest" {
   tags                                        = local.tags
 
   access_logs {
-    bucket  = aws_s3_bucket.archive.id
+    bucket  = module.archive.bucket
     prefix  = "ingest"
     enabled = true
   }
-
-  depends_on = [aws_s3_bucket_policy.archive]
 }
 
 resource "aws_lb_target_group" "ingest" {

@@ -29,12 +29,10 @@ resource "aws_lb" "live" {
   }
 
   access_logs {
-    bucket  = aws_s3_bucket.archive.id
+    bucket  = module.archive.bucket
     prefix  = "live"
     enabled = true
   }
-
-  depends_on = [aws_s3_bucket_policy.archive]
 }
 
 resource "aws_lb_target_group" "fanout" {

@@ -109,7 +109,7 @@ resource "aws_flow_log" "vpc" {
   vpc_id                   = aws_vpc.this.id
   traffic_type             = "ALL"
   log_destination_type     = "s3"
-  log_destination          = "${aws_s3_bucket.archive.arn}/flow"
+  log_destination          = "${module.archive.arn}/flow"
   max_aggregation_interval = 60
   tags                     = local.tags
 
@@ -118,6 +118,4 @@ resource "aws_flow_log" "vpc" {
     hive_compatible_partitions = true
     per_hour_partition         = true
   }
-
-  depends_on = [aws_s3_bucket_policy.archive]
 }

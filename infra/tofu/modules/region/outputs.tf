@@ -74,7 +74,7 @@ output "vpc" {
 
 output "archive_bucket" {
   description = "Name of the bucket of logs in the second account."
-  value       = aws_s3_bucket.archive.bucket
+  value       = module.archive.bucket
 }
 
 output "function_arns" {

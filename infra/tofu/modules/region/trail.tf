@@ -7,7 +7,7 @@ locals {
 
 resource "aws_cloudtrail" "this" {
   name                          = local.name
-  s3_bucket_name                = aws_s3_bucket.archive.id
+  s3_bucket_name                = module.archive.bucket
   s3_key_prefix                 = "trail"
   enable_log_file_validation    = true
   is_multi_region_trail         = false # each region has its own
@@ -70,6 +70,4 @@ resource "aws_cloudtrail" "this" {
       equals = [aws_dynamodb_table.control.arn]
     }
   }
-
-  depends_on = [aws_s3_bucket_policy.archive]
 }

@@ -42,6 +42,11 @@ run "one_region_counts" {
     condition     = output.names["us-east-1"].bucket == "tallystream-franklin-2028-111122223333-us-east-1" && output.names["us-west-2"].bucket == "tallystream-franklin-2028-111122223333-us-west-2"
     error_message = "buckets must be named as `tallystream setup` names them"
   }
+
+  assert {
+    condition     = output.archive_buckets == { "us-east-1" = "tallystream-franklin-2028-logs-444455556666-us-east-1", "us-west-2" = "tallystream-franklin-2028-logs-444455556666-us-west-2" }
+    error_message = "each region's logs must go to a bucket that names the second account and the region"
+  }
 }
 
 run "the_writer_moves_alone" {
