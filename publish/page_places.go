@@ -13,7 +13,7 @@ func (f *frame) indexPage() []byte {
 	d := f.catalogue.election.Definition
 	h := make(html, 0, 32<<10)
 	f.open(&h, "", d.Name, nil, schemas.ElectionDocument)
-	h.raw("<p class=\"note\">").text(d.Date).raw(" · <a href=\"contests.html\">All ").number(int64(len(d.Contests))).raw(" contests</a>")
+	h.raw("<p class=\"note\">").text(d.Date).raw(" · <a href=\"contests.html\">All contests</a> (").number(int64(len(d.Contests))).raw(")")
 	if e, ok := f.files[resultsName]; ok {
 		h.raw(" · <a href=\"").text(e.Key).raw("\">All results by unit (CSV)</a>")
 	}
