@@ -236,9 +236,9 @@ func (l *loop) writable(c *conn) {
 // send writes what the socket takes of b; 0 if it takes nothing now.
 //
 // It is send(2): write(2) looks at the file's rights and watchers first, which a
-// socket does not have; that is little on a free machine, and more where others use the
-// caches. It returns at once, so the scheduler is not told, as it would be by
-// unix.Write: that is a twentieth of a small write.
+// socket does not have; that shows only where others use the caches. It returns
+// at once, so the scheduler is not told, as it would be by unix.Write: that is a
+// twentieth of a small write.
 func send(fd int32, b []byte) (int, error) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
