@@ -98,7 +98,7 @@ const official = "official.1"
 
 var supervisors = []string{"supervisor.1", "supervisor.2"}
 
-// seat is the key of an official or a supervisor, the same in every run.
+// seat is the key of whoever has that name, the same in every run.
 func seat(t testing.TB, name string) (note.Signer, string) {
 	t.Helper()
 	private, verifier, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte(slices.Concat([]byte(name), make([]byte, 32))[:32]))}, name)

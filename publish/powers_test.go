@@ -1,7 +1,6 @@
 package publish_test
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -19,15 +18,7 @@ import (
 // rootKey is an offline key, the same in every run.
 func rootKey(t testing.TB) (note.Signer, string) {
 	t.Helper()
-	private, verifier, err := note.GenerateKey(seeded{rand.NewChaCha8([32]byte{9})}, "root")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := note.NewSigner(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer, verifier
+	return seat(t, "root")
 }
 
 // rosterChange is the first change of a log, to a roster.
